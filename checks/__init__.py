@@ -1,0 +1,1 @@
+"""The recipe itself: one file a check, each a plugin."""

@@ -1,0 +1,70 @@
+"""recipe-check: find out that a model cannot train as intended before you train it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from recipe_check.api import Check, Meta
+from recipe_check.errors import NotApplicable
+from recipe_check.marks import recipe, suppress
+from recipe_check.results import (
+    Bars,
+    Cause,
+    CauseState,
+    Fix,
+    Histogram,
+    Images,
+    Line,
+    Location,
+    Mark,
+    Matrix,
+    Result,
+    Series,
+    Status,
+    Table,
+    Verdict,
+    thin,
+)
+
+if TYPE_CHECKING:
+    from recipe_check.lab import Lab
+    from recipe_check.rig import Rig
+    from recipe_check.subject import Subject
+
+__version__ = "0.1.0"
+_LAZY = {"Lab": "lab", "Rig": "rig", "Subject": "subject"}  # these import torch
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(f"recipe_check.{_LAZY[name]}"), name)
+    raise AttributeError(f"module 'recipe_check' has no attribute {name!r}")
+
+
+__all__ = [
+    "Bars",
+    "Cause",
+    "CauseState",
+    "Check",
+    "Fix",
+    "Histogram",
+    "Images",
+    "Lab",
+    "Line",
+    "Location",
+    "Mark",
+    "Matrix",
+    "Meta",
+    "NotApplicable",
+    "Result",
+    "Rig",
+    "Series",
+    "Status",
+    "Subject",
+    "Table",
+    "Verdict",
+    "recipe",
+    "suppress",
+    "thin",
+]

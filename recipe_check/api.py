@@ -1,0 +1,46 @@
+"""The contract between the runner and a check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from recipe_check.results import Verdict
+
+if TYPE_CHECKING:
+    from recipe_check.lab import Lab
+
+STAGES = ("data", "skeleton", "model", "training")  # the order of the recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meta:
+    """What the runner and `recipe-check list` know of a check without running it.
+
+    `needs` names capabilities of the target (targets, loss, optimizer, scheduler, val_loader,
+    training_step); a check whose needs are not met is skipped. `cost` is in forward (F) and
+    backward (B) passes over one batch and in optimizer steps (S).
+    """
+
+    id: str
+    stage: str
+    title: str  # what a pass means: "Learns from its inputs"
+    fail_title: str  # what a failure means: "Does no better than with all-zero inputs"
+    cost: str
+    needs: frozenset[str] = frozenset()
+    after: tuple[str, ...] = ()
+    group: str = ""
+    preset: str = "quick"  # the smallest preset that includes it: quick, default or thorough
+
+
+@runtime_checkable
+class Check(Protocol):
+    """A frozen, keyword-only dataclass: its fields are its options, its docstring its manual."""
+
+    meta: ClassVar[Meta]
+
+    def measure(self, lab: Lab, /) -> Any:
+        """All torch work. Raises NotApplicable(reason). Returns plain frozen evidence."""
+
+    def judge(self, seen: Any, /) -> Verdict:
+        """Pure: plain numbers in, verdict out."""

@@ -1,0 +1,177 @@
+"""The lab: seeded, isolated access to the subject for checks, with everything costly cached."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+
+from recipe_check import tree
+from recipe_check.advice import advice_for
+from recipe_check.errors import LoadError, UserCodeError
+from recipe_check.results import Cost
+from recipe_check.rig import Meter, Rig
+from recipe_check.subject import Subject
+from recipe_check.userframes import error_location, user_traceback
+
+if TYPE_CHECKING:
+    from recipe_check.probes.trace import Trace
+
+T = TypeVar("T")
+
+TRAIN_BATCHES = 40  # enough for every short fit without reading a large data set
+HELD_BATCHES = 8
+READ_SECONDS = 20.0  # a slow loader is read only this long
+READ_BYTES = 512 * 2**20
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is CUDA when there is one, else the CPU; raises UserCodeError for a missing one."""
+    if name != "auto":
+        return torch.device(name)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds torch (all devices), NumPy and random."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+@contextmanager
+def preserved_rng() -> Iterator[None]:
+    """Puts every generator's state back on leaving."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])
+        random.setstate(states[2])
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)
+
+
+class Lab:
+    """What a check may use: batches, rigs (isolated copies), the shared trace, a cache.
+
+    `seed` makes every rig, batch order and probe reproducible on one machine.
+    """
+
+    def __init__(self, subject: Subject, device: str = "auto", seed: int = 0) -> None:
+        self.subject = subject
+        self.device = pick_device(device)
+        self.seed = seed
+        self.meter = Meter()
+        self._cache: dict[Any, Any] = {}
+
+    @contextmanager
+    def seeded(self, offset: int = 0) -> Iterator[None]:
+        """The block runs with all generators seeded from (seed, offset), then put back."""
+        with preserved_rng():
+            seed_everything(self.seed + 1000 * offset)
+            yield
+
+    def rig(self, *, fresh: int | None = None) -> Rig:
+        """An isolated copy in its initial state; with `fresh=n`, the n-th new initialisation
+        (only where `can_reinitialise`, else the same initial state again)."""
+        with self.seeded(fresh or 0):
+            parts = self.subject.copy() if fresh is None else self.subject.fresh()
+        return Rig(self.subject, parts, self.device, self.meter)
+
+    @property
+    def can_reinitialise(self) -> bool:
+        """Whether new initial weights can be drawn: a factory or class made the model."""
+        return self.subject.build_model is not None
+
+    @property
+    def train_batches(self) -> list[Any]:
+        """Batches to fit on, as the loader yields them, on the CPU. Read once."""
+        return self._batches[0]
+
+    @property
+    def held_batches(self) -> list[Any]:
+        """Batches never fitted on: from the validation loader, else the last of those read;
+        empty when the loader has a single batch."""
+        return self._batches[1]
+
+    @property
+    def trace(self) -> Trace:
+        """The shared probe pass; see `recipe_check.probes.trace`."""
+        from recipe_check.probes.trace import take_trace
+
+        def take() -> Trace:
+            with self.seeded():
+                return take_trace(self)
+
+        return self.cached("trace", take)
+
+    @cached_property
+    def broken(self) -> LoadError | None:
+        """Why not even one training step runs on the first batch; None where it does.
+
+        Cost: one forward pass.
+        """
+        try:
+            with self.seeded():
+                rig = self.rig().train()
+                rig.step(rig.put(self.train_batches[0]))
+        except UserCodeError as error:
+            where = f" ({error.file}, line {error.line})" if error.file else ""
+            return LoadError(
+                f"one training step on the first batch raises: {error}{where}",
+                advice_for(str(error)),
+                error.trace,
+            )
+        return None
+
+    def cached(self, key: Any, make: Callable[[], T]) -> T:
+        """The value made once for this key; an exception is not cached."""
+        if key not in self._cache:
+            self._cache[key] = make()
+        value: T = self._cache[key]
+        return value
+
+    def spent(self) -> Cost:
+        """Passes and steps so far, over all rigs."""
+        return self.meter.cost()
+
+    @cached_property
+    def _batches(self) -> tuple[list[Any], list[Any]]:
+        with self.seeded():
+            read = read_batches(self.subject.loader, TRAIN_BATCHES)
+            if not read:
+                raise UserCodeError("the data loader yields no batch")
+            if self.subject.val_loader is not None:
+                held = read_batches(self.subject.val_loader, HELD_BATCHES)
+                if held:
+                    return read, held
+        cut = min(max(len(read) // 5, 1), HELD_BATCHES) if len(read) > 1 else 0
+        return read[: len(read) - cut], read[len(read) - cut :]
+
+
+def read_batches(loader: Any, most: int) -> list[Any]:
+    """Up to `most` batches, fewer when the loader is slow or they are large."""
+    found: list[Any] = []
+    start, size = time.monotonic(), 0
+    try:
+        for batch in loader:
+            found.append(batch)
+            size += sum(leaf.numel() * leaf.element_size() for leaf in tree.leaves(batch))
+            slow = time.monotonic() - start > READ_SECONDS
+            if len(found) >= most or slow or size > READ_BYTES:
+                break
+    except Exception as error:
+        where = error_location(error)
+        file, line = (where.file, where.line) if where else ("", 0)
+        text = f"the data loader raised {type(error).__name__}: {error}"
+        raise UserCodeError(text, user_traceback(error), file, line) from error
+    return found

@@ -1,0 +1,1 @@
+"""What is observed once, in one pass over a few batches, and read by many checks."""

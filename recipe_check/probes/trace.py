@@ -1,0 +1,209 @@
+"""The shared probe: forward and backward over a few training batches, everything recorded.
+
+Cost: K forward and backward passes in training mode (K = 4), then 3 training steps on the copy
+and one more forward and backward pass for a second look at the gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from recipe_check import tree
+from recipe_check.probes.rectifiers import Rectifier, RectifierObserver
+from recipe_check.probes.watch import LossObserver, LossTerm, ModuleStack, Watch
+
+if TYPE_CHECKING:
+    from recipe_check.lab import Lab
+    from recipe_check.rig import Rig
+
+BATCHES = 4
+SETTLING_STEPS = 3  # zero-initialised heads, branches and LoRA pairs wake up within these
+
+
+@dataclass(frozen=True)
+class TensorGradient:
+    """Gradient of one trainable tensor: Euclidean norms, None where autograd gave none."""
+
+    name: str
+    shape: tuple[int, ...]
+    weight_norm: float
+    norms: tuple[float | None, ...]  # one a batch, at the initial weights
+    settled: float | None  # after three training steps on a copy
+
+
+@dataclass(frozen=True)
+class LayerStats:
+    """One leaf module, in the order of its first call; statistics of the first batch's output."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What the probe saw. `terms` and `output` hold detached tensors of the first batch."""
+
+    losses: tuple[float, ...]
+    requires_grad: bool
+    terms: tuple[LossTerm, ...]
+    output: Any
+    gradients: tuple[TensorGradient, ...]
+    rectifiers: tuple[Rectifier, ...]
+    layers: tuple[LayerStats, ...]
+
+    def gradient(self, name: str) -> TensorGradient | None:
+        """The gradient record of a parameter, by its name in `named_parameters`."""
+        return next((g for g in self.gradients if g.name == name), None)
+
+
+@dataclass
+class _LayerRecorder:
+    """Output statistics of each leaf module's first call, kept on the device until the end."""
+
+    names: Mapping[int, str]
+    seen: dict[str, tuple[str, tuple[int, ...], torch.Tensor]] = field(default_factory=dict)
+
+    def __call__(self, module: nn.Module, _args: Any, output: Any) -> None:
+        name = self.names.get(id(module))
+        if name is None or name in self.seen:
+            return
+        first = next((t for t in tree.leaves(output) if t.is_floating_point()), None)
+        if first is None or not first.numel():
+            return
+        with torch.no_grad():
+            values = first.detach().float()
+            stats = torch.stack((values.mean(), values.std(correction=0)))
+        self.seen[name] = (type(module).__name__, tuple(first.shape), stats)
+
+    def stats(self) -> tuple[LayerStats, ...]:
+        return tuple(
+            LayerStats(name, kind, shape, *numbers.tolist())
+            for name, (kind, shape, numbers) in self.seen.items()
+        )
+
+
+def take_trace(lab: Lab) -> Trace:
+    """Runs the probe on a fresh copy of the subject; see the module's docstring for its cost."""
+    rig = lab.rig().train()
+    leaf_names = {id(m): name for name, m in rig.model.named_modules() if not any(m.children())}
+    recorder = _LayerRecorder(leaf_names)
+    stack = ModuleStack(rig.model)
+    rectifiers = RectifierObserver(stack)
+    losses, norms, first = [], [], None
+    for batch in lab.train_batches[:BATCHES]:
+        terms = LossObserver()
+        hooks = [m.register_forward_hook(recorder) for m in rig.model.modules() if first is None]
+        with stack.following(), Watch(terms, rectifiers):
+            step = rig.step(rig.put(batch))
+        for hook in hooks:
+            hook.remove()
+        losses.append(step.loss.detach())
+        norms.append(_gradient_norms(rig, step.loss))
+        if first is None:
+            first = (step.loss.requires_grad, _detached(terms.terms), _detached_tree(step.output))
+    assert first is not None
+    weights = [float(p.detach().norm()) for _, p in rig.trainable()]
+    settled = _settled_norms(lab, rig) if first[0] else [None] * len(weights)
+    return Trace(
+        losses=tuple(torch.stack(losses).tolist()),
+        requires_grad=first[0],
+        terms=first[1],
+        output=first[2],
+        gradients=_records(rig, norms, weights, settled),
+        rectifiers=rectifiers.records(),
+        layers=recorder.stats(),
+    )
+
+
+def _gradient_norms(rig: Rig, loss: torch.Tensor) -> list[float | None]:
+    """Norm of each trainable tensor's gradient, one synchronisation for all."""
+    rig.model.zero_grad(set_to_none=True)
+    if isinstance(rig.loss, nn.Module):
+        rig.loss.zero_grad(set_to_none=True)
+    if loss.requires_grad:
+        rig.backward(loss)
+    return gradient_norms([p for _, p in rig.trainable()])
+
+
+def gradient_norms(parameters: Sequence[nn.Parameter]) -> list[float | None]:
+    """Euclidean norm of each `.grad` (None where there is none), with one synchronisation."""
+    grads = [p.grad for p in parameters]
+    present = [_dense(g).norm().to(torch.float64) for g in grads if g is not None]
+    values = iter(torch.stack(present).tolist() if present else [])
+    return [None if g is None else next(values) for g in grads]
+
+
+def _dense(gradient: torch.Tensor) -> torch.Tensor:
+    gradient = gradient.detach()
+    values = gradient.coalesce().values() if gradient.is_sparse else gradient
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def _settled_norms(lab: Lab, rig: Rig) -> list[float | None]:
+    """Gradient norms after three Adam steps: what is zero now was not zero by initialisation."""
+    optimizer = torch.optim.Adam(_dense_only([p for _, p in rig.trainable()]), lr=1e-3)
+    batches = lab.train_batches
+    for number in range(SETTLING_STEPS):
+        loss = rig.step(rig.put(batches[number % len(batches)])).loss
+        rig.model.zero_grad(set_to_none=True)
+        if not loss.requires_grad:
+            break
+        rig.backward(loss)
+        _densify(rig)
+        rig.meter.steps += 1
+        optimizer.step()
+    return _gradient_norms(rig, rig.step(rig.put(batches[0])).loss)
+
+
+def _dense_only(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
+    return [p for p in parameters if p.is_floating_point() or p.is_complex()]
+
+
+def _densify(rig: Rig) -> None:
+    """Adam takes no sparse gradients; sparse embeddings have them."""
+    for _, parameter in rig.trainable():
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.to_dense()
+
+
+def _records(
+    rig: Rig,
+    norms: list[list[float | None]],
+    weights: list[float],
+    settled: Sequence[float | None],
+) -> tuple[TensorGradient, ...]:
+    return tuple(
+        TensorGradient(
+            name, tuple(p.shape), weights[i], tuple(batch[i] for batch in norms), settled[i]
+        )
+        for i, (name, p) in enumerate(rig.trainable())
+    )
+
+
+def _detached(terms: list[LossTerm]) -> tuple[LossTerm, ...]:
+    """Loss terms without their graphs, so that a trace holds no memory of the pass."""
+    return tuple(
+        LossTerm(
+            term.kind,
+            term.func,
+            _detached_tree(term.args),
+            _detached_tree(dict(term.kwargs)),
+            term.prediction.detach(),
+            _detached_tree(term.target),
+            term.value.detach(),
+            term.location,
+        )
+        for term in terms
+    )
+
+
+def _detached_tree(value: Any) -> Any:
+    return tree.map_leaves(value, torch.Tensor.detach)

@@ -1,0 +1,38 @@
+"""What the parent process asks of the worker: plain values that cross the process boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from recipe_check.results import Value
+
+
+class LoadRequest(Value, frozen=True, kw_only=True):
+    """What to load and how. `target` is a file, `file.py:name` or `package.module:name`.
+
+    `model`, `data`, `loss`, `optimizer` and `trainer` name objects in the target (or
+    `module:object`); None means found by convention. `kwargs` are passed to a model factory.
+    """
+
+    target: str
+    model: str | None = None
+    data: str | None = None
+    loss: str | None = None
+    optimizer: str | None = None
+    trainer: str | None = None
+    kwargs: Mapping[str, Any] = {}
+    num_classes: int | None = None
+    task: str = "auto"  # auto, classification, multilabel, regression, language-model
+    device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
+    seed: int = 0
+    capture: bool = False
+    script_args: tuple[str, ...] = ()
+
+
+class CheckRequest(Value, frozen=True, kw_only=True):
+    """One check to run: its id, its option values and the seed of this repetition."""
+
+    id: str
+    options: Mapping[str, Any] = {}
+    seed: int = 0

@@ -1,0 +1,251 @@
+"""A rig: one isolated copy of the user's model, loss and optimizer that can take steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from recipe_check import batches, tree
+from recipe_check.errors import UserCodeError
+from recipe_check.results import Cost
+from recipe_check.subject import Parts, Subject, default_optimizer
+from recipe_check.userframes import error_location, user_traceback
+
+T = TypeVar("T")
+
+
+@dataclass
+class Meter:
+    """Passes spent so far, over all rigs of a lab."""
+
+    forward: int = 0
+    backward: int = 0
+    steps: int = 0
+
+    def cost(self) -> Cost:
+        return Cost(forward=self.forward, backward=self.backward, steps=self.steps)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one forward pass through model and loss gave; `loss` is a 0-d tensor."""
+
+    loss: torch.Tensor
+    output: Any
+
+
+class Rig:
+    """Takes forward passes and training steps on copies; the user's objects stay untouched.
+
+    Every call counts its passes on the meter. Errors of the user's code become UserCodeError
+    with the user's line.
+    """
+
+    def __init__(self, subject: Subject, parts: Parts, device: torch.device, meter: Meter) -> None:
+        self.subject = subject
+        self.device = device
+        self.meter = meter
+        self.model = parts.model.to(device)
+        self.loss = parts.loss.to(device) if isinstance(parts.loss, nn.Module) else parts.loss
+        self.optimizer = parts.optimizer
+        self.scheduler = parts.scheduler
+
+    # -- modes -------------------------------------------------------------------------------
+
+    def train(self) -> Rig:
+        """As in training: dropout and batch statistics on."""
+        self.model.train()
+        return self
+
+    def quiet(self) -> Rig:
+        """Dropout and other noise off, normalisation layers as in training."""
+        self.model.train()
+        normalising = [m for m in self.model.modules() if m.training and _has_statistics(m)]
+        self.model.eval()
+        for module in normalising:
+            module.training = True
+        for module in self.model.modules():
+            if isinstance(module, nn.RNNBase):  # cuDNN differentiates these in train mode only
+                module.training, module.dropout = True, 0.0
+        return self
+
+    def eval(self) -> Rig:
+        """As at inference."""
+        self.model.eval()
+        return self
+
+    def double(self) -> Rig:
+        """Parameters and floating buffers in float64 (complex ones in complex128)."""
+        for module in (self.model, self.loss):
+            if isinstance(module, nn.Module):
+                _convert(module, _to_double)
+        return self
+
+    # -- batches -----------------------------------------------------------------------------
+
+    def put(self, batch: Any) -> Any:
+        """The batch on this rig's device."""
+        return tree.to_device(batch, self.device)
+
+    def split(self, batch: Any) -> batches.Split:
+        """Inputs and target of the batch; see `batches.split`."""
+        return batches.split(batch, self.model)
+
+    # -- passes ------------------------------------------------------------------------------
+
+    def forward(self, batch: Any) -> Any:
+        """The model's output on the inputs of the batch (any container)."""
+        if self.subject.training_step is not None or self.loss is None:
+            return self.step(batch).output
+        return self._guarded(lambda: self._call(self.split(batch).inputs))
+
+    def step(self, batch: Any) -> Step:
+        """Loss and output on the batch, attached to the graph; no backward."""
+        return self._guarded(lambda: self._step(batch))
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Backward pass of the loss (or any scalar) into the `.grad` of the parameters."""
+        self.meter.backward += 1
+        self._guarded(lambda: torch.autograd.backward(loss))
+
+    def grad(
+        self, scalar: torch.Tensor, inputs: Sequence[torch.Tensor], *, keep: bool = True
+    ) -> tuple[torch.Tensor | None, ...]:
+        """Gradient of a scalar with respect to tensors, None where it does not depend on one."""
+        self.meter.backward += 1
+        return self._guarded(
+            lambda: torch.autograd.grad(scalar, list(inputs), retain_graph=keep, allow_unused=True)
+        )
+
+    def update(self, optimizer: torch.optim.Optimizer, batch: Any) -> torch.Tensor:
+        """One training step; returns the detached loss before it."""
+        optimizer.zero_grad(set_to_none=True)
+        loss = self.step(batch).loss
+        self.backward(loss)
+        self.meter.steps += 1
+        optimizer.step()
+        return loss.detach()
+
+    def own_optimizer(self) -> torch.optim.Optimizer:
+        """The user's optimizer on this copy's parameters, or Adam 3e-4."""
+        if self.optimizer is None:
+            build = self.subject.build_optimizer or default_optimizer
+            self.optimizer = build(self.model)
+        return self.optimizer
+
+    def trainable(self) -> list[tuple[str, nn.Parameter]]:
+        """Named parameters that require a gradient, the loss's own ones included."""
+        named = list(self.model.named_parameters())
+        if isinstance(self.loss, nn.Module):
+            named += [(f"loss.{name}", p) for name, p in self.loss.named_parameters()]
+        return [(name, p) for name, p in named if p.requires_grad]
+
+    # -- internals ---------------------------------------------------------------------------
+
+    def _guarded(self, run: Callable[[], T]) -> T:
+        try:
+            return run()
+        except UserCodeError:
+            raise
+        except Exception as error:
+            where = error_location(error)
+            file, line = (where.file, where.line) if where else ("", 0)
+            text = f"{type(error).__name__}: {error}"
+            raise UserCodeError(text, user_traceback(error), file, line) from error
+
+    def _call(self, inputs: Any) -> Any:
+        self.meter.forward += 1
+        return batches.call_model(self.model, inputs)
+
+    def _step(self, batch: Any) -> Step:
+        if self.subject.training_step is not None:
+            return self._training_step(batch)
+        if self.loss is None:
+            self.meter.forward += 1
+            return own_loss(batches.call_own_loss(self.model, batch))
+        parts = self.split(batch)
+        output = self._call(parts.inputs)
+        target = parts.inputs if parts.target is None else parts.target
+        loss = self.loss(logits_of(output, self.loss), target)
+        return Step(scalar(loss), output)
+
+    def _training_step(self, batch: Any) -> Step:
+        seen: list[Any] = []
+        hook = self.model.register_forward_hook(lambda _m, _a, output: seen.append(output))
+        try:
+            assert self.subject.training_step is not None
+            returned = self.subject.training_step(self.model, batch)
+        finally:
+            hook.remove()
+        self.meter.forward += max(len(seen), 1)
+        step = own_loss(returned)
+        output = step.output if step.output is not None else (seen[-1] if seen else None)
+        return Step(step.loss, output)
+
+
+def _convert(module: nn.Module, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Replaces every parameter and buffer in place, as `module.double()` does."""
+    apply: Callable[..., Any] = module._apply
+    apply(change)
+
+
+def _has_statistics(module: nn.Module) -> bool:
+    """Batch, instance and ghost normalisation alike: anything that keeps running statistics."""
+    return any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False)) or (
+        isinstance(module, nn.modules.batchnorm._BatchNorm)
+    )
+
+
+def _to_double(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.is_complex():
+        return tensor.to(torch.complex128)
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
+def logits_of(output: Any, loss: Callable[..., Any]) -> Any:
+    """Model outputs that carry `.logits` are unpacked for torch's own loss modules."""
+    is_torch_loss = type(loss).__module__.startswith("torch.nn")
+    if is_torch_loss and not isinstance(output, torch.Tensor):
+        return getattr(output, "logits", output)
+    return output
+
+
+def scalar(loss: Any) -> torch.Tensor:
+    """The loss as a 0-d tensor; raises UserCodeError with what to do otherwise."""
+    if not isinstance(loss, torch.Tensor):
+        raise UserCodeError(f"the loss is a {type(loss).__name__}, expected a tensor")
+    if loss.numel() != 1:
+        shape = tuple(loss.shape)
+        raise UserCodeError(
+            f"the loss has shape {shape}, expected one number: reduction='none' needs .mean()"
+        )
+    return loss.reshape(())
+
+
+def own_loss(returned: Any) -> Step:
+    """Loss and output from what a training step or a self-scoring model returned."""
+    if isinstance(returned, torch.Tensor) and returned.ndim < 2:
+        return Step(scalar(returned), None)
+    if isinstance(returned, Mapping) and returned.get("loss") is not None:
+        rest = [returned[k] for k in ("output", "outputs", "logits", "preds") if k in returned]
+        return Step(scalar(returned["loss"]), rest[0] if rest else None)
+    if getattr(returned, "loss", None) is not None:
+        return Step(scalar(returned.loss), getattr(returned, "logits", None))
+    if isinstance(returned, list | tuple):
+        return _loss_in_sequence(returned)
+    raise UserCodeError(
+        f"no loss found in the {type(returned).__name__} that the model or training_step returned"
+    )
+
+
+def _loss_in_sequence(returned: Sequence[Any]) -> Step:
+    """The one-element tensor is the loss; the first of the others is the output."""
+    for index, item in enumerate(returned):
+        if isinstance(item, torch.Tensor) and item.numel() == 1 and item.is_floating_point():
+            rest = [other for place, other in enumerate(returned) if place != index]
+            return Step(scalar(item), rest[0] if rest else None)
+    raise UserCodeError("no loss found: none of the returned values is a one-element tensor")
