@@ -11,8 +11,9 @@ from recipe_check.results import Value
 class LoadRequest(Value, frozen=True, kw_only=True):
     """What to load and how. `target` is a file, `file.py:name` or `package.module:name`.
 
-    `model`, `data`, `loss`, `optimizer` and `trainer` name objects in the target (or
-    `module:object`); None means found by convention. `kwargs` are passed to a model factory.
+    `model`, `data`, `loss` and `optimizer` name objects in the target (or
+    `module:object`); None means found by convention. `kwargs` are passed to a model factory,
+    `script_args` are what the target sees in `sys.argv`.
     """
 
     target: str
@@ -20,13 +21,9 @@ class LoadRequest(Value, frozen=True, kw_only=True):
     data: str | None = None
     loss: str | None = None
     optimizer: str | None = None
-    trainer: str | None = None
     kwargs: Mapping[str, Any] = {}
-    num_classes: int | None = None
-    task: str = "auto"  # auto, classification, multilabel, regression, language-model
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     seed: int = 0
-    capture: bool = False
     script_args: tuple[str, ...] = ()
 
 

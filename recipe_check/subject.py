@@ -38,12 +38,9 @@ class Subject:
     training_step: Callable[..., Any] | None = None
     build_model: Callable[[], nn.Module] | None = None  # a factory or class: fresh initialisation
     build_optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None
-    task: str = "auto"
-    num_classes: int | None = None
     found: tuple[Found, ...] = ()
     notes: tuple[str, ...] = ()
     created: Mapping[str, Location] = field(default_factory=dict)  # module name -> its line
-    forward_device: str = "auto"
 
     @property
     def capabilities(self) -> frozenset[str]:

@@ -61,8 +61,6 @@ class Assembler:
             training_step=step,
             build_model=build_model,
             build_optimizer=build_optimizer,
-            task=self.request.task,
-            num_classes=self.request.num_classes,
             found=tuple(self.found),
             notes=tuple(self.notes),
             created=creation_lines(model),

@@ -34,8 +34,7 @@ class Rectifier:
     """One rectifier call of the model, over all probed batches.
 
     `fired` counts, for each unit (channel), the positions at which it was above zero;
-    `positions` is how many there were, `live_inputs` the share of rows that were not all zero
-    on entry.
+    `positions` is how many there were, `input_mean` the mean of what entered the first call.
     """
 
     module: str
@@ -44,6 +43,12 @@ class Rectifier:
     location: Location | None
     fired: tuple[int, ...]
     positions: int
+    input_mean: float
+
+    @property
+    def dead(self) -> int:
+        """Units that never fired."""
+        return sum(count == 0 for count in self.fired)
 
 
 class RectifierObserver:
@@ -54,6 +59,11 @@ class RectifierObserver:
         self._counts: dict[tuple[str, str, int, int | None], torch.Tensor] = {}
         self._positions: dict[tuple[str, str, int, int | None], int] = {}
         self._where: dict[tuple[str, str, int, int | None], Location | None] = {}
+        self._means: dict[tuple[str, str, int, int | None], torch.Tensor] = {}
+
+    def fewest_positions(self) -> int | None:
+        """The smallest number of positions any rectifier was seen at, None without one."""
+        return min(self._positions.values(), default=None)
 
     def __call__(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any
@@ -66,12 +76,18 @@ class RectifierObserver:
             axis = channel_axis(out)
             others = [a for a in range(out.ndim) if a != axis]
             fired = (out.detach() > 0).sum(others)
-        self._add(op_name(func), fired, out.numel() // out.shape[axis])
+            entered = args[0] if args else kwargs.get("input")
+            mean = entered.detach().float().mean() if isinstance(entered, torch.Tensor) else None
+        self._add(op_name(func), fired, out.numel() // out.shape[axis], mean)
 
-    def _add(self, op: str, fired: torch.Tensor, positions: int) -> None:
+    def _add(
+        self, op: str, fired: torch.Tensor, positions: int, mean: torch.Tensor | None
+    ) -> None:
         where = caller_location(op)
         key = (self.stack.current, op, len(fired), where.line if where else None)
         self._where.setdefault(key, where)
+        if mean is not None:
+            self._means.setdefault(key, mean)
         before = self._counts.get(key)
         self._counts[key] = fired if before is None else before + fired
         self._positions[key] = self._positions.get(key, 0) + positions
@@ -81,7 +97,7 @@ class RectifierObserver:
         return tuple(
             Rectifier(
                 key[0], key[1], number, self._where[key], tuple(counts.tolist()),
-                self._positions[key],
+                self._positions[key], float(self._means.get(key, torch.tensor(0.0))),
             )
             for number, (key, counts) in enumerate(self._counts.items())
         )  # fmt: skip

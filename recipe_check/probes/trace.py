@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from recipe_check.rig import Rig
 
 BATCHES = 4
+POSITIONS = 256  # a unit is called dead only after this many samples or pixels
 SETTLING_STEPS = 3  # zero-initialised heads, branches and LoRA pairs wake up within these
 
 
@@ -110,6 +111,7 @@ def take_trace(lab: Lab) -> Trace:
         if first is None:
             first = (step.loss.requires_grad, _detached(terms.terms), _detached_tree(step.output))
     assert first is not None
+    _more_positions(lab, rig, rectifiers)
     weights = [float(p.detach().norm()) for _, p in rig.trainable()]
     settled = _settled_norms(lab, rig) if first[0] else [None] * len(weights)
     return Trace(
@@ -121,6 +123,17 @@ def take_trace(lab: Lab) -> Trace:
         rectifiers=rectifiers.records(),
         layers=recorder.stats(),
     )
+
+
+def _more_positions(lab: Lab, rig: Rig, rectifiers: RectifierObserver) -> None:
+    """Forward passes only, until each rectifier was seen at enough positions: on a small batch
+    a squeeze-and-excite bottleneck looks dead when it is not."""
+    for batch in lab.train_batches[BATCHES:]:
+        fewest = rectifiers.fewest_positions()
+        if fewest is None or fewest >= POSITIONS:
+            return
+        with torch.no_grad(), rectifiers.stack.following(), Watch(rectifiers):
+            rig.step(rig.put(batch))
 
 
 def _gradient_norms(rig: Rig, loss: torch.Tensor) -> list[float | None]:

@@ -1,0 +1,6 @@
+"""`python -m recipe_check`."""
+
+from recipe_check.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Discovery: checks and report writers register by entry point, built-in ones like any other."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from recipe_check.api import STAGES, Check, Meta
+from recipe_check.errors import UsageError
+from recipe_check.results import Report
+
+CHECKS = "recipe_check.checks"
+REPORTS = "recipe_check.reports"
+
+
+class ReportWriter(Protocol):
+    """Writes one format; derives everything from the report."""
+
+    suffix: ClassVar[str]
+
+    def render(self, report: Report, /) -> str: ...
+
+
+def check_classes(extra: Iterable[str] = ()) -> dict[str, type[Check]]:
+    """Every check by id, in the order in which they run.
+
+    `extra` are paths of Python files with checks in them. Raises UsageError for a plugin that
+    does not import, is no check, or takes an id that is taken.
+    """
+    found: dict[str, tuple[str, type[Check]]] = {}
+    for point in sorted(entry_points(group=CHECKS), key=lambda p: p.name):
+        _register(found, _load(point), f"{_owner(point)} ({point.value})")
+    for path in extra:
+        for kind in _checks_in_file(Path(path)):
+            _register(found, kind, path)
+    return _ordered({id: kind for id, (_, kind) in found.items()})
+
+
+def _register(found: dict[str, tuple[str, type[Check]]], kind: Any, owner: str) -> None:
+    meta = getattr(kind, "meta", None)
+    if not isinstance(meta, Meta) or not dataclasses.is_dataclass(kind):
+        raise UsageError(f"{owner} is no check: a dataclass with `meta: ClassVar[Meta]` is needed")
+    if meta.stage not in STAGES:
+        raise UsageError(f"{owner}: stage {meta.stage!r} is none of {', '.join(STAGES)}")
+    if meta.id in found:
+        raise UsageError(f"two checks are called {meta.id}: {found[meta.id][0]} and {owner}")
+    found[meta.id] = (owner, kind)
+
+
+def _load(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except Exception as error:
+        raise UsageError(
+            f"the plugin {point.name} of {_owner(point)} does not load: "
+            f"{type(error).__name__}: {error}",
+            f"reinstall or remove {_owner(point)}",
+        ) from error
+
+
+def _owner(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.value.split(":")[0]
+
+
+def _checks_in_file(path: Path) -> list[Any]:
+    spec = importlib.util.spec_from_file_location(f"recipe_check_plugin_{path.stem}", path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise UsageError(f"no plugin file {path}", "give the path of a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"{path} does not load: {type(error).__name__}: {error}") from error
+    own = [v for v in vars(module).values() if getattr(v, "__module__", "") == module.__name__]
+    found = [v for v in own if isinstance(v, type) and isinstance(getattr(v, "meta", None), Meta)]
+    if not found:
+        raise UsageError(f"{path} holds no check: a dataclass with `meta: ClassVar[Meta]`")
+    return found
+
+
+def _ordered(kinds: Mapping[str, type[Check]]) -> dict[str, type[Check]]:
+    """Stage by stage as in the recipe; within a stage each after those it names, then by id."""
+    done: dict[str, type[Check]] = {}
+    for stage in STAGES:
+        waiting = sorted(id for id, kind in kinds.items() if kind.meta.stage == stage)
+        while waiting:
+            ready = [id for id in waiting if not set(kinds[id].meta.after) & set(waiting)]
+            chosen = ready[0] if ready else waiting[0]
+            done[chosen] = kinds[chosen]
+            waiting.remove(chosen)
+    return done
+
+
+def report_writers() -> dict[str, ReportWriter]:
+    """Every report writer by the name of its format."""
+    return {p.name: _load(p)() for p in entry_points(group=REPORTS)}
+
+
+def build(kind: type[Check], options: Mapping[str, Any]) -> Check:
+    """The check with its option values; raises UsageError for an unknown or mistyped one."""
+    dataclass: Any = kind
+    fields = {field.name: field for field in dataclasses.fields(dataclass)}
+    for name, value in options.items():
+        if name not in fields:
+            raise UsageError(f"{kind.meta.id} has no option {name!r}", suggestion(name, fields))
+        default = fields[name].default
+        if isinstance(default, float) and isinstance(value, int):
+            continue
+        if type(value) is not type(default):
+            raise UsageError(
+                f"{kind.meta.id}: {name} = {value!r} should be a {type(default).__name__}"
+            )
+    return kind(**options)
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """"did you mean …?" or the list of what is known."""
+    names = list(known)
+    close = get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
+
+
+def select(
+    kinds: Mapping[str, type[Check]],
+    only: Iterable[str] = (),
+    skip: Iterable[str] = (),
+    preset: str = "default",
+) -> list[str]:
+    """Ids to run, in order: by preset, or exactly `only` (ids or groups), without `skip`."""
+    order = ("quick", "default", "thorough")
+    wanted = _expand(kinds, only)
+    unwanted = _expand(kinds, skip)
+    allowed = order[: order.index(preset) + 1]
+    return [
+        id
+        for id, kind in kinds.items()
+        if (id in wanted if wanted else kind.meta.preset in allowed) and id not in unwanted
+    ]
+
+
+def _expand(kinds: Mapping[str, type[Check]], names: Iterable[str]) -> set[str]:
+    groups = {label for kind in kinds.values() for label in (kind.meta.group, kind.meta.stage)}
+    found: set[str] = set()
+    for name in names:
+        members = {i for i, k in kinds.items() if name in (i, k.meta.group, k.meta.stage)}
+        if not members:
+            known = [*kinds, *sorted(groups - {""})]
+            raise UsageError(f"no check called {name!r}", suggestion(name, known))
+        found |= members
+    return found

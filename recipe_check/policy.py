@@ -1,0 +1,102 @@
+"""What counts: root causes, outcome and exit code. Verdicts know nothing of this."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from recipe_check.results import CauseState, Result, Root, Status
+
+FAIL_ON = ("error", "warning", "never")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The run as a whole: "passed", "failed", "broken" (a check crashed) or "empty"."""
+
+    outcome: str
+    exit_code: int
+
+
+def decide(results: Sequence[Result], fail_on: str, *, interrupted: bool = False) -> Decision:
+    """The exit code as promised: 0 passed, 1 finding, 4 a check broke, 5 nothing ran, 130."""
+    counted = [result for result in results if result.suppressed is None]
+    statuses = {result.status for result in counted}
+    levels = {"error": {Status.FAIL}, "warning": {Status.FAIL, Status.WARN}, "never": set()}
+    if interrupted:
+        return Decision("interrupted", 130)
+    if statuses & levels[fail_on]:
+        return Decision("failed", 1)
+    if Status.ERROR in statuses:
+        return Decision("broken", 4)
+    if not statuses - {Status.SKIP}:
+        return Decision("empty", 5)
+    return Decision("passed", 0)
+
+
+def roots(results: Sequence[Result]) -> tuple[Root, ...]:
+    """Findings grouped under what explains them; what explains most comes first.
+
+    A finding is explained by another when a cause that matches names that other check, or when
+    both point at the same line and the other comes earlier in the recipe. A finding with two
+    explanations stands under both.
+    """
+    findings = [r for r in results if r.is_finding and r.status is not Status.ERROR]
+    by_id = {result.id: result for result in findings}
+    parents = {r.id: _parents(r, by_id, findings) for r in findings}
+    explained: dict[str, list[str]] = {id: [id] for id, above in parents.items() if not above}
+    for id in parents:
+        for top in _tops(id, parents):
+            if id not in explained.setdefault(top, [top]):
+                explained[top].append(id)
+    found = [_root(by_id[id], tuple(members)) for id, members in explained.items()]
+    return tuple(sorted(found, key=lambda root: _rank(root, by_id)))
+
+
+def _parents(result: Result, by_id: dict[str, Result], findings: Sequence[Result]) -> list[str]:
+    """The findings that explain this one directly."""
+    named = [
+        cause.check
+        for cause in result.verdict.causes
+        if cause.state is CauseState.MATCHES and cause.check in by_id and cause.check != result.id
+    ]
+    place = result.verdict.location
+    if place is not None:
+        earlier = findings[: findings.index(result)]
+        named += [
+            other.id
+            for other in earlier
+            if other.verdict.location is not None
+            and (other.verdict.location.file, other.verdict.location.line)
+            == (place.file, place.line)
+        ]
+    return list(dict.fromkeys(named))
+
+
+def _tops(id: str, parents: dict[str, list[str]]) -> list[str]:
+    """The roots above a finding; a circle of explanations is its own root."""
+    seen, found, waiting = {id}, [], [id]
+    while waiting:
+        current = waiting.pop()
+        above = [parent for parent in parents[current] if parent not in seen]
+        if not above and not parents[current]:
+            found.append(current)
+        seen.update(above)
+        waiting.extend(above)
+    return found or [id]
+
+
+def _root(result: Result, explains: tuple[str, ...]) -> Root:
+    fix = result.verdict.fix
+    return Root(
+        title=result.title,
+        check=result.id,
+        explains=explains,
+        text=fix.text if fix else result.verdict.message,
+        location=result.verdict.location,
+    )
+
+
+def _rank(root: Root, by_id: dict[str, Result]) -> tuple[int, int]:
+    """Failures before warnings, then the root that explains most."""
+    return (by_id[root.check].status is not Status.FAIL, -len(root.explains))

@@ -1,0 +1,118 @@
+"""One check on one lab: whatever happens becomes a Result."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from recipe_check.api import Check
+from recipe_check.errors import NotApplicable, UserCodeError
+from recipe_check.manual import Manual, manual_of
+from recipe_check.results import Cost, Location, Result, Status, Verdict
+from recipe_check.userframes import relative
+
+if TYPE_CHECKING:
+    from recipe_check.lab import Lab
+
+_NEEDS = {
+    "loss": "a loss function (name it `loss_fn` or `criterion`)",
+    "targets": "targets in the batch",
+    "optimizer": "an optimizer (name it `optimizer`)",
+    "scheduler": "a learning-rate scheduler (name it `scheduler`)",
+    "val_loader": "a validation loader (name it `val_loader`)",
+    "training_step": "a training_step(model, batch)",
+    "factory": "a model factory or class, to draw new weights",
+}
+
+
+def run_check(check: Check, lab: Lab) -> Result:
+    """Measures and judges; never raises for what the check or the user's code does."""
+    start, before = time.perf_counter(), lab.spent()
+    trace = ""
+    try:
+        verdict = _verdict(check, lab)
+    except UserCodeError as error:
+        verdict, trace = _user_error(error), error.trace
+    except (Exception, SystemExit) as error:
+        verdict, trace = _own_error(error), _own_traceback(error)
+    after = lab.spent()
+    cost = Cost(
+        forward=after.forward - before.forward,
+        backward=after.backward - before.backward,
+        steps=after.steps - before.steps,
+        seconds=round(time.perf_counter() - start, 4),
+    )
+    file = str(lab.subject.file or "")
+    return as_result(check, verdict, cost=cost, file=relative(file) if file else "", trace=trace)
+
+
+def _verdict(check: Check, lab: Lab) -> Verdict:
+    missing = sorted(check.meta.needs - lab.subject.capabilities - {"targets"})
+    if missing:
+        reason = ", ".join(_NEEDS.get(name, name) for name in missing)
+        return Verdict(status=Status.SKIP, message=f"the target has no {reason.removeprefix('a ')}")
+    try:
+        with lab.seeded():
+            evidence = check.measure(lab)
+    except NotApplicable as reason:
+        return Verdict(status=Status.SKIP, message=str(reason))
+    return check.judge(evidence)
+
+
+def _user_error(error: UserCodeError) -> Verdict:
+    location = Location(file=error.file, line=error.line) if error.file else None
+    where = f" at {location}" if location else ""
+    return Verdict(
+        status=Status.ERROR,
+        message=f"your code raised{where} while this check ran: {error}",
+        location=location,
+    )
+
+
+def _own_error(error: BaseException) -> Verdict:
+    return Verdict(
+        status=Status.ERROR,
+        message=f"the check itself broke ({type(error).__name__}: {error}); "
+        "this says nothing about the model",
+    )
+
+
+def _own_traceback(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f'  File "{relative(f.filename)}", line {f.lineno}, in {f.name}' for f in frames]
+    return "\n".join([*lines, *traceback.format_exception_only(error)])
+
+
+def as_result(
+    check: Check, verdict: Verdict, *, cost: Cost | None = None, file: str = "", trace: str = ""
+) -> Result:
+    """The verdict with its check's title, manual and fingerprint."""
+    meta, manual = check.meta, _manual(check)
+    good = verdict.status in (Status.PASS, Status.SKIP)
+    return Result(
+        id=meta.id,
+        stage=meta.stage,
+        title=meta.title if good else meta.fail_title,
+        verdict=verdict,
+        about=manual.first_paragraph("What it measures"),
+        why=manual.first_paragraph("Why it matters"),
+        cost=cost or Cost(),
+        fingerprint=fingerprint(meta.id, file, verdict.location),
+        traceback=trace,
+    )
+
+
+def _manual(check: Any) -> Manual:
+    """A third party's check without sections still has its summary line."""
+    try:
+        return manual_of(check)
+    except ValueError:
+        return Manual((type(check).__doc__ or "").strip().split("\n")[0], {})
+
+
+def fingerprint(id: str, file: str, location: Location | None) -> str:
+    """Stable while the finding stays: check, file and the text of the line, never a value."""
+    where = f"{location.file}|{location.source.strip()}" if location else ""
+    return hashlib.sha256(f"{id}|{file}|{where}".encode()).hexdigest()[:32]

@@ -1,0 +1,85 @@
+"""The numbers behind a plot as a table, and its text for readers who do not see it."""
+
+from __future__ import annotations
+
+from recipe_check.reports._text import number, short
+from recipe_check.results import (
+    Bars,
+    Detail,
+    Histogram,
+    Images,
+    Layer,
+    Matrix,
+    Series,
+    Table,
+    thin,
+)
+
+ROWS = 12  # rows shown of a long curve
+
+
+def as_table(detail: Detail) -> Table | None:
+    """None where a table would say nothing (pictures)."""
+    if isinstance(detail, Series):
+        rows = [
+            (line.name, x, y)
+            for line in detail.lines
+            for x, y in zip(thin(line.x, ROWS), thin(line.y, ROWS), strict=True)
+        ]
+        columns = ("line", detail.x_label, detail.y_label)
+        return Table(title=detail.title, columns=columns, rows=tuple(rows))
+    if isinstance(detail, Bars):
+        pairs = tuple(zip(detail.names, detail.values, strict=True))
+        return Table(title=detail.title, columns=("item", detail.value_label), rows=pairs)
+    if isinstance(detail, Matrix):
+        head = (detail.y_label, *(str(i) for i in range(len(detail.values[0]))))
+        rows_ = tuple((str(i), *row) for i, row in enumerate(detail.values))
+        return Table(title=detail.title, columns=head[:17], rows=tuple(r[:17] for r in rows_))
+    if isinstance(detail, Histogram):
+        spans = zip(detail.edges, detail.edges[1:], detail.counts, strict=False)
+        return Table(title=detail.title, columns=("from", "to", "count"), rows=tuple(spans))
+    return None
+
+
+def alt(detail: Detail) -> str:
+    """What the picture shows, in words with its numbers."""
+    if isinstance(detail, Series):
+        ends = "; ".join(
+            f"{line.name} from {number(line.y[0])} to {number(line.y[-1])}"
+            for line in detail.lines
+            if line.y
+        )
+        marks = "; ".join(f"{mark.name} at {number(mark.value)}" for mark in detail.marks)
+        return short(f"Line chart: {detail.title}. {ends}. {marks}".rstrip(". ") + ".")
+    if isinstance(detail, Bars):
+        low, high = min(detail.values, default=0.0), max(detail.values, default=0.0)
+        span = f"{len(detail.names)} items from {number(low)} to {number(high)}"
+        return short(f"Chart: {detail.title}. {span}.")
+    if isinstance(detail, Matrix):
+        filled = sum(value > 0 for row in detail.values for value in row)
+        total = sum(len(row) for row in detail.values)
+        return short(f"Heat map: {detail.title}. {filled} of {total} cells are above zero.")
+    if isinstance(detail, Histogram):
+        return short(f"Histogram: {detail.title}. {number(sum(detail.counts))} values.")
+    if isinstance(detail, Images):
+        return short(f"{len(detail.pixels)} pictures: {detail.title}.")
+    return short(detail.title)
+
+
+def layer_table(layers: tuple[Layer, ...]) -> Table:
+    """The model summary, a row for each leaf module in the order of its first call."""
+    columns = ("layer", "kind", "output", "parameters", "trainable", "mean", "std", "‖gradient‖")
+    rows = tuple(
+        (
+            layer.name or "(the model)",
+            layer.kind,
+            " x ".join(map(str, layer.output_shape)),
+            layer.parameters,
+            layer.trainable,
+            layer.activation_mean,
+            layer.activation_std,
+            layer.gradient_norm,
+        )
+        for layer in layers
+    )
+    return Table(title="Layers in the order of their first call", columns=columns, rows=rows)

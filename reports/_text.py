@@ -1,0 +1,54 @@
+"""Text from the user's program made safe to show, and numbers made readable."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+
+MOST = 500  # characters of any one text from outside
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+
+
+def clean(text: str, most: int = 20_000) -> str:
+    """Escape sequences removed, invisible and direction-changing characters shown, cut."""
+    text = _ANSI.sub("", text)
+    if len(text) > most:
+        text = text[:most] + "…"
+    return "".join(_visible(character) for character in text)
+
+
+def short(text: str) -> str:
+    """One text of at most 500 characters."""
+    return clean(text, MOST)
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t" or character.isprintable():
+        return character
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
+        return f"\\u{ord(character):04x}"
+    return character
+
+
+def number(value: float | int | str | None) -> str:
+    """Four significant digits; whole numbers with thousands separators; — for nothing."""
+    if value is None:
+        return "—"
+    if isinstance(value, str):
+        return short(value)
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:.4g}"
+
+
+def seconds(value: float) -> str:
+    """`0.1 s`, `32.6 s`."""
+    return f"{value:.1f} s"
+
+
+def plural(count: int, word: str) -> str:
+    """`1 warning`, `2 warnings`."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"

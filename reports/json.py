@@ -1,0 +1,16 @@
+"""JSON, schema 1: the source of all other formats."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from recipe_check.results import Report, encode
+
+
+class JsonReport:
+    """The report's values as they are; non-finite numbers are strings."""
+
+    suffix: ClassVar[str] = ".json"
+
+    def render(self, report: Report) -> str:
+        return encode(report)
