@@ -20,9 +20,7 @@ class Decay:
     layers: int
 
 
-def decay_over_depth(
-    norms: Sequence[float | None], weights: Sequence[float]
-) -> Decay | None:
+def decay_over_depth(norms: Sequence[float | None], weights: Sequence[float]) -> Decay | None:
     """The decay towards the first layers; None where there is none to speak of.
 
     `norms` and `weights` are gradient and weight norms in the order of depth. Needs at least four

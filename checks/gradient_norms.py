@@ -59,9 +59,10 @@ class GradientNorms:
     fail: the loss does not depend on any trainable parameter; a loss or gradient that is NaN or
     infinite; half or more of the trainable weights (by number of elements, tensors with two or
     more dimensions) without a gradient both at the start and after three steps; a geometric decay
-    over at least four layers to less than 1e-6 of the largest. warn: single weight tensors without a
-    gradient; a decay to less than 1e-4; a global norm above 1e6. Biases are never judged: those
-    before a normalisation and key biases of attention have a gradient of zero by algebra.
+    over at least four layers to less than 1e-6 of the largest. warn: single weight tensors
+    without a gradient; a decay to less than 1e-4; a global norm above 1e6. Biases are never
+    judged: those before a normalisation and key biases of attention have a gradient of zero by
+    algebra.
 
     Cost
     ----

@@ -75,23 +75,54 @@ def _loading_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @_loading_options
 @click.option("--only", metavar="CHECKS", help="Comma-separated check ids, groups or stages.")
 @click.option("--skip", metavar="CHECKS", help="Likewise, to leave out.")
-@click.option("--preset", type=click.Choice(["quick", "default", "thorough"]), default="default",
-              show_default=True, help="How much to run.")
-@click.option("--budget", default=120.0, show_default=True, metavar="SECONDS",
-              help="Start no check after this long.")
+@click.option(
+    "--preset",
+    type=click.Choice(["quick", "default", "thorough"]),
+    default="default",
+    show_default=True,
+    help="How much to run.",
+)
+@click.option(
+    "--budget",
+    default=120.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Start no check after this long.",
+)
 @click.option("--check-timeout", default=60.0, show_default=True, metavar="S", help="Per check.")
 @click.option("-x", "stop_first", is_flag=True, help="Stop at the first failure.")
 @click.option("--maxfail", default=0, metavar="N", help="Stop after N failures.")
-@click.option("--fail-on", type=click.Choice(["error", "warning", "never"]), default="error",
-              show_default=True, help="What makes the exit code 1.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning", "never"]),
+    default="error",
+    show_default=True,
+    help="What makes the exit code 1.",
+)
 @click.option("--json", "json_file", metavar="FILE", help="Write the result as JSON.")
-@click.option("--html", "html_file", metavar="FILE", default=DEFAULT_HTML, show_default=True,
-              help="Write the report.")
+@click.option(
+    "--html",
+    "html_file",
+    metavar="FILE",
+    default=DEFAULT_HTML,
+    show_default=True,
+    help="Write the report.",
+)
 @click.option("--no-html", is_flag=True, help="Write no report.")
-@click.option("--plugin", "plugins", multiple=True, metavar="FILE",
-              help="A Python file with more checks (repeatable).")
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto",
-              show_default=True, help="NO_COLOR and FORCE_COLOR are honoured.")
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    metavar="FILE",
+    help="A Python file with more checks (repeatable).",
+)
+@click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="NO_COLOR and FORCE_COLOR are honoured.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Also tracebacks and what your code printed.")
 @click.option("-q", "--quiet", is_flag=True, help="Only findings and the last line.")
 def run(**given: Any) -> None:

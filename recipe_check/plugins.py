@@ -119,7 +119,7 @@ def build(kind: type[Check], options: Mapping[str, Any]) -> Check:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """"did you mean …?" or the list of what is known."""
+    """ "did you mean …?" or the list of what is known."""
     names = list(known)
     close = get_close_matches(name, names, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"

@@ -11,8 +11,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
 from recipe_check.reports._text import number, short
+
 from recipe_check.results import Bars, Detail, Histogram, Images, Mark, Matrix, Series, Table
 
 _LIGHT = {"ink": "#1f2430", "muted": "#5c6370", "grid": "#dfe2e8",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recipe_check.reports._text import number, short
+
 from recipe_check.results import (
     Bars,
     Detail,

@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any, ClassVar
 
 import jinja2
-
 from recipe_check.reports import _plots, _tables, _text
 from recipe_check.reports.terminal import last_line
+
 from recipe_check.results import Cause, Report, Result, Status
 
 _CSS_CLASS = {"fail": "fail", "warn": "warn", "pass": "pass", "error": "err",

@@ -7,6 +7,7 @@ import textwrap
 from dataclasses import dataclass
 
 from recipe_check.reports._text import clean, plural, seconds, short
+
 from recipe_check.results import (
     Cause,
     CauseState,
@@ -72,7 +73,9 @@ def line(result: Result, style: Style) -> str:
     name = style.paint(f"{result.id:<{_ID_WIDTH}}", "1") if result.is_finding else (
         f"{result.id:<{_ID_WIDTH}}"
     )  # fmt: skip
-    return f"  {style.symbol(result.status)} {name} {shown:<{room}} {seconds(result.cost.seconds):>7}"
+    return (
+        f"  {style.symbol(result.status)} {name} {shown:<{room}} {seconds(result.cost.seconds):>7}"
+    )
 
 
 def finding(result: Result, style: Style) -> str:
@@ -83,7 +86,9 @@ def finding(result: Result, style: Style) -> str:
     parts += _place(verdict.location, style)
     parts.append(_wrapped("=", "", verdict.message))
     if verdict.measured and verdict.expected:
-        parts.append(_wrapped("=", "measured: ", f"{verdict.measured}, expected {verdict.expected}"))
+        parts.append(
+            _wrapped("=", "measured: ", f"{verdict.measured}, expected {verdict.expected}")
+        )
     for state in (CauseState.MATCHES, CauseState.RULED_OUT):
         parts += _causes([c for c in verdict.causes if c.state is state], state, style)
     parts += _fix(verdict)
@@ -108,7 +113,9 @@ def _place(location: Location | None, style: Style) -> list[str]:
             start = max(location.column - 1 - indent, 0)
             width = max(min(location.end_column - location.column, len(shown) - start), 1)
             marks = style.paint("^" * width, "31")
-            lines.append(f"{' ' * len(number)} {bar}     {' ' * start}{marks} {location.op}".rstrip())
+            lines.append(
+                f"{' ' * len(number)} {bar}     {' ' * start}{marks} {location.op}".rstrip()
+            )
     return lines
 
 
@@ -184,9 +191,15 @@ def last_line(report: Report) -> str:
         if counts[key]
     ]
     tail = f"{', '.join(parts)} in {seconds(report.run.seconds)}"
-    heads = {"passed": "Ready to train", "interrupted": "Interrupted", "empty": "Nothing was checked"}
+    heads = {
+        "passed": "Ready to train",
+        "interrupted": "Interrupted",
+        "empty": "Nothing was checked",
+    }
     if report.outcome == "passed" and counts["fail"]:
         return f"Not ready to train, passed by --fail-on: {tail}"
     if report.outcome in heads:
         return f"{heads[report.outcome]}: {tail}"
-    return f"Not ready to train: {tail}" if counts["fail"] or counts["warn"] else f"Undecided: {tail}"
+    return (
+        f"Not ready to train: {tail}" if counts["fail"] or counts["warn"] else f"Undecided: {tail}"
+    )

@@ -80,9 +80,7 @@ class RectifierObserver:
             mean = entered.detach().float().mean() if isinstance(entered, torch.Tensor) else None
         self._add(op_name(func), fired, out.numel() // out.shape[axis], mean)
 
-    def _add(
-        self, op: str, fired: torch.Tensor, positions: int, mean: torch.Tensor | None
-    ) -> None:
+    def _add(self, op: str, fired: torch.Tensor, positions: int, mean: torch.Tensor | None) -> None:
         where = caller_location(op)
         key = (self.stack.current, op, len(fired), where.line if where else None)
         self._where.setdefault(key, where)

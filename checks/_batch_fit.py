@@ -1,0 +1,219 @@
+"""The measurement of `overfit-one-batch`: one small batch, fitted at up to three rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from recipe_check import NotApplicable
+from recipe_check.lab import seed_everything
+from recipe_check.probes.training import Fit, evaluating, run_until
+from recipe_check.probes.watch import LossObserver, LossTerm, Watch
+
+from ._causes import TestedCause, causes_of
+from ._floor import attainable, distinct_rows, is_bounded
+from ._subset import few_rows
+from ._uninformative import uninformative
+from .overfit_one_batch import Attempt, BatchFit
+
+if TYPE_CHECKING:
+    from recipe_check import Lab, Rig
+
+SAMPLES = 16
+RATES = (1e-3, 1e-2, 3e-4)  # Karpathy's constant for Adam is the last; most nets take the first
+STALL_WINDOW = 60  # steps over which a run must still get on
+
+
+@dataclass(frozen=True)
+class _Look:
+    """The recorded terms of one pass, and whether they are the whole loss."""
+
+    terms: Sequence[LossTerm]
+    loss: float
+    whole: bool
+
+
+def fit_batch(lab: Lab, steps: int, seconds: float, enough: float) -> BatchFit:
+    """Fits the batch; cached, since others read its rate and curve."""
+    return lab.cached(
+        ("fit-batch", steps, seconds, enough), lambda: _fit(lab, steps, seconds, enough)
+    )
+
+
+def _fit(lab: Lab, steps: int, seconds: float, enough: float) -> BatchFit:
+    rig = lab.rig().quiet()
+    batch = few_rows(lab, rig, rig.put(lab.train_batches[0]), SAMPLES)
+    if not rig.step(batch).loss.requires_grad:
+        raise NotApplicable("the loss has no gradient (see gradient-norms)")
+    look = _look(rig, batch)
+    floor = _floor(rig, batch, look)
+    attempts: list[Attempt] = []
+    for rate in RATES:
+        rig = lab.rig().quiet()
+        attempts.append(_attempt(rig, batch, rate, floor, steps, seconds / len(RATES), enough))
+        if _succeeded(attempts[-1], floor, enough):
+            break
+    best = min(attempts, key=lambda a: a.final if math.isfinite(a.final) else math.inf)
+    failed = not _succeeded(best, floor, enough)
+    causes = causes_of(lab, rig, batch, best.final, _look(rig, batch).terms) if failed else ()
+    return _result(rig, batch, look, floor, attempts, best, causes)
+
+
+def _look(rig: Rig, batch: Any) -> _Look:
+    observer = LossObserver()
+    with evaluating(rig), Watch(observer):
+        seed_everything(0)
+        loss = float(rig.step(batch).loss)
+    total = sum(float(t.value.sum()) for t in observer.terms)
+    whole = bool(observer.terms) and abs(total - loss) <= 1e-3 * max(abs(loss), 1e-9)
+    return _Look(observer.terms, loss, whole)
+
+
+def _floor(rig: Rig, batch: Any, look: _Look) -> float | None:
+    """The attainable loss; None where it is not known or there is none."""
+    if not look.whole or not all(is_bounded(term) for term in look.terms):
+        return None
+    total = 0.0
+    for term in look.terms:
+        count = term.prediction.shape[0] if term.prediction.ndim else 0
+        total += attainable(term, distinct_rows(rig, batch, count))
+    return total
+
+
+def _attempt(
+    rig: Rig, batch: Any, rate: float, floor: float | None, steps: int, seconds: float,
+    enough: float,
+) -> Attempt:  # fmt: skip
+    fit = Fit(rig, rate)
+    rights: list[float] = []
+
+    def done(run: Fit) -> bool:
+        now = _tail(run.losses)
+        if not math.isfinite(now):
+            return True
+        fallen = progress(run.losses[0], now, floor)
+        if fallen >= enough:
+            return True
+        if len(run.losses) % 50 == 0:
+            rights.append(_accuracy(rig, batch))
+            if rights[-1] == 1.0 and fallen >= 0.5:
+                return True
+        return _stalled(run.losses, floor)
+
+    run_until(fit, [batch], most=steps, seconds=seconds, done=done)
+    right = _accuracy(rig, batch)
+    return Attempt(rate, tuple(fit.losses), _tail(fit.losses), right)
+
+
+def _tail(losses: Sequence[float]) -> float:
+    """The level at the end: the mean of the last five."""
+    last = losses[-5:]
+    return sum(last) / len(last)
+
+
+def progress(start: float, now: float, floor: float | None) -> float:
+    """Share of the way from the start to the floor; without a floor the share of the start's
+    size (a loss that fell from 2 to 0.1 made 0.95)."""
+    if floor is None:
+        return (start - now) / abs(start) if start else 0.0
+    if start <= floor + 1e-9:
+        return 1.0
+    return (start - now) / (start - floor)
+
+
+def _stalled(losses: Sequence[float], floor: float | None) -> bool:
+    """Whether the curve cannot make it any more: hardly any way made in the last 60 steps."""
+    if len(losses) < 2 * STALL_WINDOW:
+        return False
+    earlier = progress(losses[0], _tail(losses[:-STALL_WINDOW]), floor)
+    now = progress(losses[0], _tail(losses), floor)
+    return now - earlier < 0.01
+
+
+def _succeeded(attempt: Attempt, floor: float | None, enough: float) -> bool:
+    fallen = progress(attempt.losses[0], attempt.final, floor)
+    return fallen >= enough or (attempt.accuracy == 1.0 and fallen >= 0.5)
+
+
+def _accuracy(rig: Rig, batch: Any) -> float:
+    """Share of labels that the prediction gets right; NaN where there are none."""
+    terms = _look(rig, batch).terms
+    if not terms:
+        return math.nan
+    predicted, target = predictions(terms[0])
+    if predicted is None or target is None or not target.numel():
+        return math.nan
+    return float((predicted == target).double().mean())
+
+
+def predictions(term: LossTerm) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Predicted and true labels of a classification loss (ignored labels left out)."""
+    target, prediction = term.target, term.prediction.detach()
+    if not isinstance(target, torch.Tensor):
+        return None, None
+    if term.kind in ("cross_entropy", "nll_loss") and not target.is_floating_point():
+        chosen = prediction.argmax(1 if prediction.ndim > 1 else 0)
+        if chosen.shape != target.shape:
+            return None, None
+        ignored = term.kwargs.get("ignore_index", -100)
+        kept = target != ignored
+        return chosen[kept], target[kept]
+    if term.kind.startswith("binary_cross_entropy") and prediction.shape == target.shape:
+        limit = 0.0 if term.kind.endswith("logits") else 0.5
+        return (prediction > limit).to(target.dtype), (target > 0.5).to(target.dtype)
+    return None, None
+
+
+def _result(
+    rig: Rig, batch: Any, look: _Look, floor: float | None, attempts: Sequence[Attempt],
+    best: Attempt, causes: Sequence[TestedCause],
+) -> BatchFit:  # fmt: skip
+    parameters = list(rig.model.parameters())
+    return BatchFit(
+        kind=look.terms[0].kind if look.terms else "",
+        floor=floor,
+        chance=_chance(look),
+        attempts=tuple(attempts),
+        best=best,
+        head_trains=_head_trains(rig),
+        frozen_share=sum(p.numel() for p in parameters if not p.requires_grad)
+        / max(sum(p.numel() for p in parameters), 1),
+        labels=_label_table(rig, batch),
+        causes=tuple(causes),
+    )
+
+
+def _chance(look: _Look) -> float | None:
+    if not look.whole:
+        return None
+    total = 0.0
+    for term in look.terms:
+        flat = uninformative(term)
+        if flat is None:
+            return None
+        total += float(term.replay(flat).double().mean())
+    return total
+
+
+def _head_trains(rig: Rig) -> bool:
+    """Whether the last weight before the loss is trainable."""
+    weights = [p for p in rig.model.parameters() if p.ndim >= 2]
+    return bool(weights) and weights[-1].requires_grad
+
+
+def _label_table(rig: Rig, batch: Any) -> tuple[tuple[str, str], ...]:
+    """(label, prediction) of the fitted samples, at most 16."""
+    terms = _look(rig, batch).terms
+    if not terms:
+        return ()
+    predicted, target = predictions(terms[0])
+    if predicted is None or target is None:
+        predicted, target = terms[0].prediction, terms[0].target
+    if not isinstance(target, torch.Tensor) or predicted.numel() != target.numel():
+        return ()
+    pairs = zip(target.flatten()[:16].tolist(), predicted.flatten()[:16].tolist(), strict=True)
+    return tuple((f"{label:.4g}", f"{guess:.4g}") for label, guess in pairs)

@@ -1,0 +1,149 @@
+"""The measurement of `batch-dependency`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from recipe_check import tree
+from recipe_check.errors import UserCodeError
+
+from ._mixing import Op, mixing_op
+from ._rows import (
+    NOISE_SEED,
+    TOLERANCE,
+    Rows,
+    batch_statistics_in_eval,
+    change_of,
+    find_rows,
+    forward_leaves,
+    groups,
+    jitter,
+    take,
+)
+from .batch_dependency import Dependency
+
+if TYPE_CHECKING:
+    from recipe_check import Lab
+
+_RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell")
+_ATTENTION = ("multi_head_attention_forward", "scaled_dot_product_attention",
+              "_transformer_encoder_layer_fwd")  # fmt: skip
+
+
+def see_dependency(lab: Lab) -> Dependency:
+    """Replaces groups of rows, permutes the batch and runs one sample alone."""
+    rig = lab.rig().eval()
+    rows = find_rows(lab, rig)
+    base = rows.outputs(rows.batch)
+    own, leak, worst = _replace_groups(rows, base)
+    if not any(own) and not leak:
+        jitter(rig)
+        base = rows.outputs(rows.batch)
+        own, leak, worst = _replace_groups(rows, base)
+    noisy = _is_noisy(rows, base)
+    shuffled = 0.0 if noisy else _permutation_error(rows, base)
+    alone = None if noisy else _alone_error(rows, base)
+    matrix, op = _closer_look(rows, base, worst if leak > TOLERANCE else [])
+    return Dependency(
+        rows=rows.axes.rows,
+        leak=leak,
+        own=tuple(own),
+        permutation=shuffled,
+        alone=alone[0] if alone else None,
+        alone_error=alone[1] if alone else "",
+        matrix=matrix,
+        location=op.location if op else None,
+        op=op.name if op else "",
+        kind=_kind(op),
+        by_design=batch_statistics_in_eval(rig.model),
+        has_statistics=any("running_mean" in name for name, _ in rig.model.named_buffers()),
+        passes=len(groups(rows.axes.rows)),
+    )
+
+
+def _replace_groups(rows: Rows, base: list[torch.Tensor]) -> tuple[list[float], float, list[int]]:
+    """Own reaction of each row, the largest reaction of rows not replaced, and its group."""
+    own = [0.0] * rows.axes.rows
+    leak, worst = 0.0, []
+    for group in groups(rows.axes.rows):
+        change = change_of(base, rows.outputs(rows.replaced(group)))
+        for row in group:
+            own[row] = max(own[row], change[row])
+        outside = max((change[r] for r in range(rows.axes.rows) if r not in group), default=0.0)
+        if outside > leak:
+            leak, worst = outside, group
+    return own, leak, worst
+
+
+def _is_noisy(rows: Rows, base: list[torch.Tensor]) -> bool:
+    """Whether the output is random in evaluation mode: then rows cannot be compared in order."""
+    torch.manual_seed(NOISE_SEED + 1)
+    with torch.no_grad():
+        output = rows.rig.forward(rows.rig.put(rows.batch))
+    leaves = [t for t in tree.leaves(output) if t.is_floating_point() or t.is_complex()]
+    again = [
+        leaves[place].movedim(axis, 0).reshape(rows.axes.rows, -1)
+        for place, axis in rows.axes.outputs.items()
+    ]
+    return max(change_of(base, again)) > TOLERANCE
+
+
+def _permutation_error(rows: Rows, base: list[torch.Tensor]) -> float:
+    """How far f(Px) is from P f(x), relative; a position code along the batch shows here."""
+    order = torch.arange(rows.axes.rows).flip(0)
+    after = rows.outputs(rows.permuted(order))
+    device = after[0].device
+    return max(change_of([o[order.to(device)] for o in base], after))
+
+
+def _alone_error(rows: Rows, base: list[torch.Tensor]) -> tuple[float | None, str]:
+    """How far the first sample's output is from its output in the batch; the text of what
+    was raised where a single sample does not run."""
+    single = take(rows.batch, rows.axes.inputs, torch.arange(1))
+    try:
+        found = forward_leaves(rows.rig, single)
+    except UserCodeError as error:
+        return None, str(error)
+    worst = 0.0
+    for expected, (place, axis) in zip(base, rows.axes.outputs.items(), strict=True):
+        if place >= len(found) or found[place].ndim <= axis or found[place].shape[axis] != 1:
+            shape = tuple(found[place].shape) if place < len(found) else ()
+            return None, f"the output of a single sample has shape {shape}"
+        alone = found[place].movedim(axis, 0).reshape(1, -1)
+        if alone.shape[1] == expected.shape[1]:
+            worst = max(worst, *change_of([expected[:1]], [alone]))
+    return worst, ""
+
+
+def _closer_look(
+    rows: Rows, base: list[torch.Tensor], group: list[int]
+) -> tuple[tuple[tuple[float, ...], ...], Op | None]:
+    """Row by row, and the operation to blame; without a leak nothing more is run."""
+    count = rows.axes.rows
+    if not group:
+        return (), None
+    shown = min(count, 32)
+    columns = [change_of(base, rows.outputs(rows.replaced([row]))) for row in range(shown)]
+    matrix = tuple(tuple(columns[j][i] for j in range(shown)) for i in range(shown))
+    return matrix, mixing_op(rows, group)
+
+
+def _kind(op: Op | None) -> str:
+    """What sort of operation mixed the rows."""
+    if op is None:
+        return ""
+    if op.name in _RECURRENT:
+        return "recurrent"
+    if op.name in _ATTENTION:
+        return "attention"
+    if op.name in ("softmax", "log_softmax"):
+        return "softmax"
+    if op.name in ("batch_norm", "mean", "std", "var", "sum", "norm", "max", "min", "amax",
+                   "amin", "cumsum", "sort", "var_mean", "std_mean", "median"):  # fmt: skip
+        return "statistics"
+    if op.name in ("view", "reshape", "flatten", "transpose", "permute", "movedim", "T", "roll",
+                   "flip", "cat", "stack", "unflatten", "swapaxes"):  # fmt: skip
+        return "layout"
+    return "other"

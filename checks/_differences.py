@@ -1,0 +1,216 @@
+"""Directional derivatives in float64: autograd against central differences.
+
+What autograd is told to treat as constant (detach, no_grad, stop-gradient tricks) is recorded in
+the first pass and replayed in the others, so that both sides differentiate the same function.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from recipe_check import NotApplicable, tree
+from recipe_check.lab import seed_everything
+from recipe_check.probes.watch import op_name
+
+if TYPE_CHECKING:
+    from recipe_check import Rig
+
+STEPS = (1e-6, 1e-5, 1e-7)  # float64: truncation ~h², rounding ~1e-16/h, both below 1e-9
+NOISE_SEED = 7
+_CONSTANT = {"detach", "round", "sign", "floor", "ceil", "trunc", "argmax", "argmin", "heaviside"}
+
+
+class Frozen(TorchFunctionMode):
+    """Records what is constant for autograd in the first pass, replays it afterwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recorded: list[Any] = []
+        self.position: int | None = None  # None while recording
+        self.low_precision = False
+
+    def replay(self) -> Frozen:
+        """The next pass reads what was recorded."""
+        self.position = 0
+        return self
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if not isinstance(out, torch.Tensor) or not out.is_floating_point():
+            return out
+        if out.dtype in (torch.float16, torch.bfloat16, torch.float32):
+            self.low_precision = True
+        name = op_name(func)
+        data = (
+            name == "__get__" and getattr(getattr(func, "__self__", None), "__name__", "") == "data"
+        )
+        constant = name in _CONSTANT or data or not torch.is_grad_enabled()
+        return self._constant(out) if constant else out
+
+    def _constant(self, out: torch.Tensor) -> torch.Tensor:
+        if self.position is None:
+            self.recorded.append(out.detach().clone())
+            return out
+        if self.position < len(self.recorded):
+            kept = self.recorded[self.position]
+            self.position += 1
+            if kept.shape == out.shape:
+                return kept.clone()
+        return out
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Slopes along one direction; `error` is |difference| over the larger of the two."""
+
+    analytic: float
+    numeric: float
+    error: float
+    step: float
+    low_precision: bool
+
+
+def compare(rig: Rig, batch: Any, tolerance: float) -> Comparison:
+    """The best agreement over the step sizes, stopping at the first good one.
+
+    The direction is, for each tensor, the normalised gradient plus a random unit vector. Raises
+    NotApplicable where the loss has no gradient or is not finite.
+    """
+    parameters = [p for _, p in rig.trainable()]
+    frozen = Frozen()
+    gradients = _gradients(rig, batch, parameters, frozen)
+    directions = [_direction(g) for g in gradients]
+    analytic = sum(_inner(g, d) for g, d in zip(gradients, directions, strict=True))
+
+    def loss_at(distance: float) -> float:
+        moved = _moved(parameters, directions, distance)
+        try:
+            seed_everything(NOISE_SEED)
+            with frozen.replay():
+                return float(rig.step(batch).loss.detach())
+        finally:
+            _restore(parameters, moved)
+
+    best: Comparison | None = None
+    for step in STEPS:
+        numeric = (loss_at(step) - loss_at(-step)) / (2 * step)
+        error = relative_error(analytic, numeric)
+        found = Comparison(analytic, numeric, error, step, frozen.low_precision)
+        best = found if best is None or error < best.error else best
+        if best.error <= tolerance:
+            break
+    assert best is not None
+    return best
+
+
+def relative_error(analytic: float, numeric: float) -> float:
+    """|a - n| / max(|a|, |n|), as CS231n has it; 0 where both vanish."""
+    largest = max(abs(analytic), abs(numeric))
+    if not math.isfinite(largest):
+        return math.inf
+    return abs(analytic - numeric) / largest if largest > 1e-12 else 0.0
+
+
+def _gradients(
+    rig: Rig, batch: Any, parameters: Sequence[torch.Tensor], frozen: Frozen
+) -> list[torch.Tensor]:
+    seed_everything(NOISE_SEED)
+    for parameter in parameters:
+        parameter.grad = None
+    with frozen:
+        loss = rig.step(batch).loss
+    if not loss.requires_grad:
+        raise NotApplicable("the loss has no gradient (see gradient-norms)")
+    if not bool(loss.isfinite()):
+        raise NotApplicable("the loss is not finite (see gradient-norms)")
+    rig.backward(loss)
+    return [_dense(p) for p in parameters]
+
+
+def _dense(parameter: torch.Tensor) -> torch.Tensor:
+    if parameter.grad is None:
+        return torch.zeros_like(parameter)
+    gradient = parameter.grad.detach()
+    return gradient.to_dense() if gradient.is_sparse else gradient.clone()
+
+
+def _direction(gradient: torch.Tensor) -> torch.Tensor:
+    noise = torch.randn_like(gradient)
+    norm = gradient.norm()
+    unit = gradient / norm if float(norm) > 0 else torch.zeros_like(gradient)
+    return unit + noise / noise.norm().clamp_min(1e-12)
+
+
+def _inner(gradient: torch.Tensor, direction: torch.Tensor) -> float:
+    product = gradient.conj() * direction
+    return float(product.sum().real if product.is_complex() else product.sum())
+
+
+def _moved(
+    parameters: Sequence[torch.Tensor], directions: Sequence[torch.Tensor], distance: float
+) -> list[torch.Tensor]:
+    """Moves the parameters in place; returns their values before, for `_restore`."""
+    before = [p.detach().clone() for p in parameters]
+    with torch.no_grad():
+        for parameter, direction in zip(parameters, directions, strict=True):
+            parameter.add_(direction, alpha=distance)
+    return before
+
+
+def _restore(parameters: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> None:
+    with torch.no_grad():
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.copy_(value)
+
+
+def local_error(
+    call: Callable[[Sequence[torch.Tensor]], Any], inputs: Sequence[torch.Tensor]
+) -> tuple[float, float]:
+    """Relative error of one function's backward at its own inputs, and its numeric slope.
+
+    The output is projected on a random direction; both sides are exact for a linear function.
+    """
+    leaves = [t.detach().clone().requires_grad_(t.is_floating_point()) for t in inputs]
+    free = [t for t in leaves if t.requires_grad]
+    seed_everything(NOISE_SEED)
+    outputs = [t for t in tree.leaves(call(leaves)) if t.is_floating_point() and t.requires_grad]
+    if not outputs or not free:
+        return 0.0, 0.0
+    weights = [torch.randn_like(o) for o in outputs]
+    directions = [torch.randn_like(t) for t in free]
+    total = _projected(outputs, weights)
+    gradients = torch.autograd.grad(total, free, allow_unused=True)
+    analytic = sum(
+        _inner(g, d) for g, d in zip(gradients, directions, strict=True) if g is not None
+    )
+    numeric = _numeric(call, leaves, free, directions, weights)
+    return relative_error(analytic, numeric), numeric
+
+
+def _projected(outputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.stack([(o * w).sum() for o, w in zip(outputs, weights, strict=True)]).sum()
+
+
+def _numeric(
+    call: Callable[[Sequence[torch.Tensor]], Any],
+    leaves: Sequence[torch.Tensor],
+    free: Sequence[torch.Tensor],
+    directions: Sequence[torch.Tensor],
+    weights: Sequence[torch.Tensor],
+) -> float:
+    values = []
+    for distance in (STEPS[0], -STEPS[0]):
+        before = _moved(free, directions, distance)
+        try:
+            seed_everything(NOISE_SEED)
+            found = [t for t in tree.leaves(call(leaves)) if t.is_floating_point()]
+            values.append(float(_projected(found[: len(weights)], weights).detach()))
+        finally:
+            _restore(free, before)
+    return (values[0] - values[1]) / (2 * STEPS[0])

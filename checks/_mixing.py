@@ -1,0 +1,109 @@
+"""Naming the line: the first operation whose rows mix samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from recipe_check import Location, tree
+from recipe_check.probes.watch import Watch, op_name
+from recipe_check.userframes import caller_location
+
+from ._rows import TOLERANCE, Rows, forward_leaves
+
+if TYPE_CHECKING:
+    from recipe_check import Rig
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operation of a forward pass with its result."""
+
+    name: str
+    location: Location | None
+    result: torch.Tensor
+    sources: tuple[int, ...]  # ids of the tensors that went in
+
+
+class OpRecorder:
+    """Keeps every tensor result of a pass, with the user's line."""
+
+    def __init__(self) -> None:
+        self.ops: list[Op] = []
+
+    def __call__(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any
+    ) -> None:
+        name = op_name(func)
+        if name in ("__get__", "size", "dim", "numel"):
+            return
+        sources = tuple(id(t) for t in tree.leaves([list(args), dict(kwargs)]))
+        where = caller_location(name)
+        for result in tree.leaves(out):
+            if result.is_floating_point():
+                self.ops.append(Op(name, where, result, sources))
+
+
+def mixing_op(rows: Rows, group: Sequence[int]) -> Op | None:
+    """The operation to blame when replacing `group` changes other rows; two forward passes."""
+    before = _record(rows.rig, rows.batch)
+    after = _record(rows.rig, rows.replaced(group))
+    if [op.name for op in before] != [op.name for op in after]:
+        return None
+    states = [_state(a, b, rows.axes.rows, set(group)) for a, b in zip(before, after, strict=True)]
+    for number, state in enumerate(states):
+        if state == "mixed":
+            return _blame(before, states, number)
+    return None
+
+
+def _record(rig: Rig, batch: Any) -> list[Op]:
+    recorder = OpRecorder()
+    with Watch(recorder):
+        forward_leaves(rig, batch)
+    return recorder.ops
+
+
+def _state(before: Op, after: Op, rows: int, group: set[int]) -> str:
+    """`clean`: only the group's rows changed; `moved`: so, but along another axis than the
+    first although that has the batch's size; `pooled`: changed, and no axis holds the batch;
+    `mixed`: an axis holds the batch and others' rows changed."""
+    one, other = before.result, after.result
+    if one.shape != other.shape or not one.numel():
+        return "clean"
+    scale = one.abs().max().double().clamp_min(1e-12)
+    changed = ((one - other).abs().double() / scale > TOLERANCE).cpu()
+    if not bool(changed.any()):
+        return "clean"
+    axes = [axis for axis in range(one.ndim) if one.shape[axis] % rows == 0]
+    if not axes:
+        return "pooled"
+    clean = [axis for axis in axes if _only(changed, axis, rows, group)]
+    if not clean:
+        return "mixed"
+    lost = one.shape[0] == rows and 0 not in clean
+    return "moved" if lost else "clean"
+
+
+def _only(changed: torch.Tensor, axis: int, rows: int, group: set[int]) -> bool:
+    """Whether changes along the axis stay in the group, samples outermost or innermost."""
+    others = [a for a in range(changed.ndim) if a != axis]
+    flags = changed.any(dim=others) if others else changed
+    places = flags.nonzero().flatten().tolist()
+    block = changed.shape[axis] // rows
+    return all(p // block in group for p in places) or all(p % rows in group for p in places)
+
+
+def _blame(ops: list[Op], states: list[str], number: int) -> Op:
+    """The mixing operation, or what came before it: the pooling that it used, or the reshape
+    that moved the batch off its axis."""
+    makers = {id(op.result): place for place, op in enumerate(ops[:number])}
+    for source in ops[number].sources:
+        place = makers.get(source)
+        if place is not None and states[place] == "pooled":
+            return ops[place]
+    earlier = [place for place in range(number) if states[place] == "moved"]
+    return ops[earlier[0]] if earlier else ops[number]

@@ -1,0 +1,217 @@
+"""Does the loss start where a model that knows nothing starts?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from recipe_check import (
+    Bars,
+    Cause,
+    CauseState,
+    Fix,
+    Mark,
+    Meta,
+    NotApplicable,
+    Status,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from recipe_check import Lab
+
+    from ._uninformative import LossLevel
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitialLoss:
+    """Compares the loss at the initial weights with that of knowing nothing, ln C for C classes.
+
+    What it measures
+    ----------------
+    The user's own loss function is evaluated at the uninformative prediction (zero logits, equal
+    probabilities, the mean of the targets) on the same targets, so that class weights,
+    ignore_index, label smoothing and reductions are covered; the loss of the untrained model is
+    compared with it over four batches and, where a factory exists, three initialisations.
+
+    Why it matters
+    --------------
+    Too high means that the model starts confidently wrong and spends its first epochs unlearning;
+    too low means that it has seen the label.
+
+    How it decides
+    --------------
+    Ratio of measured to expected. fail: the loss is not finite, or, for classification, at least
+    20 times the expectation (the farthest sound model of 181, a margin head, measured 18.9). warn:
+    above 1.6 (regression: 4) and more than three standard errors (95 % of those 181 stay below
+    1.62), or below 0.7
+    of the best constant prediction (1 % lie below 0.86), or a sum reduction straight into the loss.
+
+    Cost
+    ----
+    4 forward passes, 12 where the model comes from a factory.
+
+    Known limits
+    ------------
+    Losses that are written by hand have no known uninformative prediction and are skipped. Alone
+    it passes on a softmax before the loss, which other checks find.
+
+    Example
+    -------
+    Images left in 0..255 give 40 instead of ln(10) = 2.303.
+
+    Fix
+    ---
+    Scale the inputs, initialise the last layer small, set its bias to the prior or target mean.
+
+    Sources
+    -------
+    Karpathy, A Recipe for Training Neural Networks (2019), "verify loss @ init", "init well";
+    CS231n, Neural Networks 3, "look for correct loss at chance performance".
+    """
+
+    meta: ClassVar[Meta] = Meta(
+        id="initial-loss",
+        stage="skeleton",
+        title="The loss starts at chance",
+        fail_title="The loss does not start at chance",
+        cost="4 to 12 F",
+    )
+    high: float = 1.6  # ratio; 95 % of 181 sound architectures are below 1.62
+    high_regression: float = 4.0  # ratio; outputs as wide as the targets alone give 2
+    wrong: float = 20.0  # ratio; the farthest sound one is 18.9
+    low: float = 0.7  # ratio to the best constant; 99 % of sound ones are above 0.86
+    errors: float = 3.0  # standard errors of the mean
+
+    def measure(self, lab: Lab) -> LossLevel:
+        from ._uninformative import see_level
+
+        level = see_level(lab)
+        if level is None:
+            raise NotApplicable("no known loss function: what chance costs cannot be told")
+        return level
+
+    def judge(self, seen: LossLevel) -> Verdict:
+        measured = _mean([s.measured for s in seen.samples])
+        expected = _mean([s.expected for s in seen.samples])
+        status, message = self._decide(seen, measured, expected)
+        bad = status is not Status.PASS
+        return Verdict(
+            status=status,
+            message=message,
+            measured=f"{measured:.4g}",
+            expected=f"{expected:.4g}" + _formula(seen, expected),
+            causes=_causes(seen, measured, expected) if bad else (),
+            fix=_fix(seen, measured, expected) if bad else None,
+            location=seen.location if bad else None,
+            values={"measured": measured, "expected": expected, "logit_std": seen.spread},
+            details=(_plot(seen, expected),),
+        )
+
+    def _decide(self, seen: LossLevel, measured: float, expected: float) -> tuple[Status, str]:
+        if not math.isfinite(measured):
+            return Status.FAIL, f"the loss of the untrained model is {measured}"
+        ratio = measured / expected if expected > 0 else math.inf
+        spread = self.errors * _standard_error([s.measured - s.expected for s in seen.samples])
+        if seen.classifying and ratio >= self.wrong:
+            return Status.FAIL, _far(measured, expected, ratio, "starts confidently wrong")
+        high = self.high if seen.classifying else self.high_regression
+        if ratio > high and measured - expected > spread and expected > 1e-6:
+            return Status.WARN, _far(measured, expected, ratio, "starts away from chance")
+        if seen.summed and seen.classifying:
+            return Status.WARN, (
+                f"the loss is a sum over {seen.batch} samples: its gradient grows with the batch"
+            )
+        floor = _mean([min(s.best_constant, s.expected) for s in seen.samples])
+        if seen.classifying and floor > 0 and measured < self.low * floor - spread:
+            return Status.WARN, (
+                f"the untrained model's loss {measured:.3g} is far below chance ({floor:.3g}): "
+                "it is pretrained, or can see the label"
+            )
+        return Status.PASS, f"the loss starts at {measured:.4g}, chance is {expected:.4g}"
+
+
+def _far(measured: float, expected: float, ratio: float, what: str) -> str:
+    return f"the loss {what}: {measured:.4g} against {expected:.4g} for chance ({ratio:.3g} times)"
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _standard_error(values: list[float]) -> float:
+    if len(values) < 2:
+        return 0.0
+    mean = _mean(values)
+    variance = sum((v - mean) ** 2 for v in values) / (len(values) - 1)
+    return math.sqrt(variance / len(values))
+
+
+def _formula(seen: LossLevel, expected: float) -> str:
+    """` (ln 10)` where that is what it is."""
+    if seen.classes > 1 and abs(expected - math.log(seen.classes)) < 1e-3:
+        return f" (ln {seen.classes})"
+    return ""
+
+
+def _causes(seen: LossLevel, measured: float, expected: float) -> tuple[Cause, ...]:
+    excess, gaussian = measured - expected, seen.spread**2 / 2
+    wide = seen.classifying and seen.spread > 1.0 and excess > 0
+    raw = max(seen.input_std, abs(seen.input_mean)) > 10
+    far = not seen.classifying and abs(seen.target_mean) > 2 * max(seen.target_std, 1e-12)
+    return (
+        Cause(
+            title="the last layer starts too large",
+            state=_state(wide),
+            evidence=f"logits have standard deviation {seen.spread:.3g}; Gaussian ones of that "
+            f"size cost about {gaussian:.3g} above chance",
+        ),
+        Cause(
+            title="the inputs are not scaled",
+            state=_state(raw),
+            evidence=f"input mean {seen.input_mean:.3g}, standard deviation {seen.input_std:.3g}",
+            check="input-scale",
+        ),
+        Cause(
+            title="the targets are far from zero",
+            state=_state(far),
+            evidence=f"target mean {seen.target_mean:.3g}, standard deviation "
+            f"{seen.target_std:.3g}",
+            check="target-scale",
+        ),
+        Cause(
+            title="the loss is summed over the batch (reduction='sum')",
+            state=_state(seen.summed),
+            check="loss-contract",
+        ),
+    )
+
+
+def _state(matches: bool) -> CauseState:
+    return CauseState.MATCHES if matches else CauseState.RULED_OUT
+
+
+def _fix(seen: LossLevel, measured: float, expected: float) -> Fix:
+    if max(seen.input_std, abs(seen.input_mean)) > 10:
+        return Fix(text="scale the inputs to mean 0 and standard deviation 1 (or to 0..1)")
+    if seen.summed:
+        return Fix(text="use reduction='mean', or divide by the number of samples")
+    if not seen.classifying:
+        return Fix(text=f"standardise the targets, or set the last bias to their mean "
+                   f"({seen.target_mean:.4g})")  # fmt: skip
+    if measured < expected:
+        return Fix(text="make sure that the input does not contain the label")
+    return Fix(text="initialise the last layer small (embeddings and heads with std 0.02)")
+
+
+def _plot(seen: LossLevel, expected: float) -> Bars:
+    return Bars(
+        title="Loss of the untrained model",
+        value_label=f"{seen.kind}",
+        names=tuple(f"batch {number + 1}" for number in range(len(seen.samples))),
+        values=tuple(sample.measured for sample in seen.samples),
+        marks=(Mark(name="chance", value=expected),),
+        caption="One stick for each batch and initialisation; the line is the loss of the "
+        "uninformative prediction on the same targets",
+    )

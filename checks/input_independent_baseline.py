@@ -1,0 +1,273 @@
+"""Does the model learn from its inputs?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from recipe_check import (
+    Cause,
+    CauseState,
+    Fix,
+    Line,
+    Mark,
+    Meta,
+    Series,
+    Status,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from recipe_check import Lab
+
+
+@dataclass(frozen=True)
+class Round:
+    """After `step` training steps: mean training loss, and the loss of each held-out piece."""
+
+    step: int
+    train: float
+    held: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return sum(self.held) / len(self.held)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the three fits."""
+
+    name: str
+    rounds: tuple[Round, ...]
+
+    @property
+    def best(self) -> Round:
+        """The round with the lowest held-out loss: over-fitting later does not count."""
+        finite = [r for r in self.rounds if math.isfinite(r.mean)] or list(self.rounds)
+        return min(finite, key=lambda r: r.mean)
+
+
+@dataclass(frozen=True)
+class Arms:
+    """All three, how far one batch could be fitted, and the cost of knowing the prior only."""
+
+    real: Arm
+    zeros: Arm
+    permuted: Arm
+    batch_progress: float
+    rate: float
+    prior: float | None
+    all_inputs_blank: bool
+
+    @property
+    def steps(self) -> int:
+        return self.real.rounds[-1].step
+
+
+def gain(real: Round, control: Round) -> tuple[float, float]:
+    """Relative advantage of the real arm on held-out pieces, and its paired t statistic."""
+    differences = [c - r for r, c in zip(real.held, control.held, strict=True)]
+    mean = sum(differences) / len(differences)
+    size = abs(control.mean) or 1.0
+    if len(differences) < 2:
+        return mean / size, math.inf if mean > 0 else 0.0
+    variance = sum((d - mean) ** 2 for d in differences) / (len(differences) - 1)
+    error = math.sqrt(variance / len(differences))
+    t = mean / error if error > 0 else math.copysign(math.inf, mean) if mean else 0.0
+    return mean / size, t
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputIndependentBaseline:
+    """Trains on real, on zeroed and on mismatched inputs, and compares on held-out data.
+
+    What it measures
+    ----------------
+    Three short fits from the same start, in the same order: real inputs; all inputs zero (tokens:
+    one constant token; masks kept); real inputs with the labels dealt out anew. Each is judged by
+    its best loss over time on batches it was not trained on.
+
+    Why it matters
+    --------------
+    If zeroed inputs do as well, the model does not use its input; if shuffled labels do as well,
+    inputs and labels do not belong together, however far the training loss falls.
+
+    How it decides
+    --------------
+    The advantage of real inputs on held-out pieces, paired. pass: over both controls at least 5 %
+    with t > 3, or t > 6. fail: not so, although the real arm learned its training batches by heart
+    (30 % below the zeroed arm), or could not fit even one batch; or zeroed inputs get 15 % below the
+    cost of knowing only the class frequencies, which means that something else carries the label.
+    warn: undecided when the steps ended.
+
+    Cost
+    ----
+    20 to 400 training steps for each of three arms, and a look at the held-out batches every 20.
+
+    Known limits
+    ------------
+    Tasks with very little signal need more steps than this and stay undecided. Skipped where the
+    target is the input (autoencoders, contrastive learning).
+
+    Example
+    -------
+    Features and labels shuffled with different seeds: one batch overfits, held-out loss never
+    beats the prior.
+
+    Fix
+    ---
+    Shuffle x and y with the same permutation; look at inputs and labels side by side in the
+    report; follow the input through forward().
+
+    Sources
+    -------
+    Karpathy, A Recipe for Training Neural Networks (2019), "input-independent baseline"; Zhang et
+    al. 2017 (networks memorise random labels).
+    """
+
+    meta: ClassVar[Meta] = Meta(
+        id="input-independent-baseline",
+        stage="skeleton",
+        title="Learns from its inputs",
+        fail_title="Does no better than without its inputs",
+        cost="60 to 1200 S",
+        after=("overfit-one-batch",),
+        preset="default",
+    )
+    steps: int = 400  # for each arm
+    seconds: float = 24.0  # for all arms
+    min_gain: float = 0.05  # of the control's loss
+    t: float = 3.0  # paired, over held-out pieces (CHECKS)
+    t_alone: float = 6.0  # enough without a minimal gain: little signal is a signal
+    memorised: float = 0.3  # training loss this far below the zeroed arm's
+    leak: float = 0.15  # zeroed inputs this far below the prior
+
+    def measure(self, lab: Lab) -> Arms:
+        from ._arms import see_arms
+
+        return see_arms(lab, self.steps, self.seconds, self._decided)
+
+    def _decided(self, seen: Arms) -> bool:
+        return self._beats(seen, seen.zeros) and self._beats(seen, seen.permuted)
+
+    def _beats(self, seen: Arms, control: Arm) -> bool:
+        share, t = gain(seen.real.best, control.best)
+        return (share >= self.min_gain and t > self.t) or t > self.t_alone
+
+    def judge(self, seen: Arms) -> Verdict:
+        status, message = self._decide(seen)
+        real, zeros, permuted = (a.best.mean for a in (seen.real, seen.zeros, seen.permuted))
+        bad = status is not Status.PASS
+        return Verdict(
+            status=status,
+            message=message,
+            measured=f"{real:.3g} real, {zeros:.3g} zeros, {permuted:.3g} shuffled",
+            expected="real lowest",
+            causes=self._causes(seen) if bad else (),
+            fix=Fix(text=_FIX[self._diagnosis(seen)]) if bad else None,
+            values={"real": real, "zeros": zeros, "permuted": permuted,
+                    "t_zeros": gain(seen.real.best, seen.zeros.best)[1],
+                    "t_permuted": gain(seen.real.best, seen.permuted.best)[1]},
+            details=(_plot(seen),),
+        )  # fmt: skip
+
+    def _leaks(self, seen: Arms) -> bool:
+        if seen.prior is None or not seen.all_inputs_blank:
+            return False
+        return seen.zeros.best.mean < (1 - self.leak) * seen.prior
+
+    def _decide(self, seen: Arms) -> tuple[Status, str]:
+        diagnosis = self._diagnosis(seen)
+        zeros, real = seen.zeros.best.mean, seen.real.best.mean
+        if diagnosis == "leak":
+            return Status.FAIL, (
+                f"with all inputs zeroed the held-out loss is {zeros:.3g}, below the "
+                f"{seen.prior:.3g} of the class frequencies: something else carries the label"
+            )
+        if diagnosis == "learns":
+            return Status.PASS, f"real inputs reach {real:.3g} on held-out data, zeros {zeros:.3g}"
+        if diagnosis == "misaligned":
+            return Status.FAIL, (
+                f"the training loss fell to {seen.real.rounds[-1].train:.3g}, but held-out loss "
+                f"{real:.3g} is no better than with shuffled labels "
+                f"({seen.permuted.best.mean:.3g}): inputs and labels do not belong together"
+            )
+        if diagnosis == "ignored":
+            return Status.FAIL, (
+                f"after {seen.steps} steps real inputs ({real:.3g}) are no better than zeros "
+                f"({zeros:.3g}), and one batch cannot be fitted either"
+            )
+        return Status.WARN, (
+            f"undecided after {seen.steps} steps: {real:.3g} with real inputs, {zeros:.3g} with "
+            "zeros, on held-out data"
+        )
+
+    def _diagnosis(self, seen: Arms) -> str:
+        if self._leaks(seen):
+            return "leak"
+        if self._decided(seen):
+            return "learns"
+        train, control = seen.real.rounds[-1].train, seen.zeros.rounds[-1].train
+        if control - train >= self.memorised * abs(control):
+            return "misaligned"
+        return "ignored" if seen.batch_progress < 0.5 else "undecided"
+
+    def _causes(self, seen: Arms) -> tuple[Cause, ...]:
+        diagnosis = self._diagnosis(seen)
+        titles = {
+            "misaligned": "labels and inputs are misaligned (shuffled independently)",
+            "ignored": "the model cannot learn at all: the input does not reach the output",
+            "leak": "the label leaks through something other than the inputs",
+        }
+        checks = {"ignored": "overfit-one-batch"}
+        return tuple(
+            Cause(
+                title=title,
+                state=CauseState.MATCHES if key == diagnosis else CauseState.RULED_OUT,
+                evidence=self._evidence(seen, key),
+                check=checks.get(key, ""),
+            )
+            for key, title in titles.items()
+        )
+
+    def _evidence(self, seen: Arms, key: str) -> str:
+        if key == "misaligned":
+            return (
+                f"training loss {seen.real.rounds[-1].train:.3g}, zeroed "
+                f"{seen.zeros.rounds[-1].train:.3g}; held-out gain over shuffled labels "
+                f"{gain(seen.real.best, seen.permuted.best)[0]:.1%}"
+            )
+        if key == "ignored":
+            return f"one batch was fitted {seen.batch_progress:.0%} of the way"
+        prior = "unknown" if seen.prior is None else f"{seen.prior:.3g}"
+        return f"zeros {seen.zeros.best.mean:.3g}, class frequencies {prior}"
+
+
+_FIX = {
+    "misaligned": "shuffle inputs and labels with the same permutation, and look at pairs of them",
+    "ignored": "fix overfit-one-batch first",
+    "leak": "look for the label in lengths, masks, the order of samples, or batch statistics",
+    "undecided": "run again with more steps, or check that the inputs can predict the labels",
+    "learns": "",
+}
+
+
+def _plot(seen: Arms) -> Series:
+    marks = () if seen.prior is None else (Mark(name="class frequencies", value=seen.prior),)
+    return Series(
+        title="Held-out loss of the three fits",
+        x_label="training step",
+        y_label="held-out loss",
+        lines=tuple(
+            Line(
+                name=arm.name,
+                x=tuple(float(r.step) for r in arm.rounds),
+                y=tuple(r.mean for r in arm.rounds),
+            )
+            for arm in (seen.real, seen.zeros, seen.permuted)
+        ),
+        marks=marks,
+        caption="Real inputs must end lowest",
+    )

@@ -1,0 +1,229 @@
+"""Can the model learn one small batch by heart?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from recipe_check import (
+    Cause,
+    CauseState,
+    Fix,
+    Line,
+    Location,
+    Mark,
+    Meta,
+    Series,
+    Status,
+    Table,
+    Verdict,
+    thin,
+)
+
+if TYPE_CHECKING:
+    from recipe_check import Lab
+
+    from ._causes import TestedCause
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One run at one learning rate: losses by step, the final level, share of labels right."""
+
+    rate: float
+    losses: tuple[float, ...]
+    final: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class BatchFit:
+    """All attempts on the batch. `floor` is the attainable loss, None where unknown."""
+
+    kind: str
+    floor: float | None
+    chance: float | None
+    attempts: tuple[Attempt, ...]
+    best: Attempt
+    head_trains: bool
+    frozen_share: float
+    labels: tuple[tuple[str, str], ...]
+    causes: tuple[TestedCause, ...]
+
+    @property
+    def start(self) -> float:
+        return self.best.losses[0]
+
+    @property
+    def progress(self) -> float:
+        """Share of the way from the first loss to the floor (or to zero)."""
+        goal = self.floor if self.floor is not None else self.start - abs(self.start)
+        if self.start <= goal + 1e-9:
+            return 1.0
+        return (self.start - self.best.final) / (self.start - goal)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverfitOneBatch:
+    """Trains a copy on one small batch until it knows the labels by heart.
+
+    What it measures
+    ----------------
+    Up to 16 samples of one batch, dropout and other noise off, normalisation as in training, Adam
+    at 1e-3, then 1e-2, then 3e-4, without weight decay. The floor is computed, not assumed: the
+    recorded loss minimised over free outputs, so that label smoothing, mixed labels and equal
+    inputs with different labels count.
+
+    Why it matters
+    --------------
+    A network that cannot memorise sixteen samples has something broken between data and weights;
+    more data and more epochs will not help.
+
+    How it decides
+    --------------
+    Progress is the share of the way from the first loss to the floor. pass: at least 0.95, or all
+    labels right and half of the way. warn: 0.5 to 0.95; less where the last layer trains and most
+    weights are frozen (a linear probe may be unable to fit); losses without a known floor that
+    hardly fall. fail: below 0.5, or not a number.
+
+    Cost
+    ----
+    10 to 300 training steps on 16 samples at each of up to three rates; stops at the first
+    success and when the curve cannot make it any more.
+
+    Known limits
+    ------------
+    Losses below zero (likelihoods, critics) have no floor: only their fall is judged.
+
+    Example
+    -------
+    Softmax before cross-entropy stops at ln(1 + (C-1)/e), 1.461 for ten classes.
+
+    Fix
+    ---
+    See the causes: each was tested on the model that failed.
+
+    Sources
+    -------
+    Karpathy, A Recipe for Training Neural Networks (2019), "overfit one batch", "visualize
+    prediction dynamics"; CS231n, Neural Networks 3, sanity checks.
+    """
+
+    meta: ClassVar[Meta] = Meta(
+        id="overfit-one-batch",
+        stage="skeleton",
+        title="Learns one batch by heart",
+        fail_title="Cannot learn one batch by heart",
+        cost="10 to 900 S",
+        after=("initial-loss", "gradient-norms", "dead-relu", "batch-dependency"),
+        preset="default",
+    )
+    steps: int = 300  # at each rate; slow sound models (masked LMs) need more and are warned of
+    seconds: float = 24.0  # for all rates together
+    enough: float = 0.95  # share of the way to the floor (CHECKS)
+    least: float = 0.5  # below it: fail (CHECKS)
+
+    def measure(self, lab: Lab) -> BatchFit:
+        from ._batch_fit import fit_batch
+
+        return fit_batch(lab, self.steps, self.seconds, self.enough)
+
+    def judge(self, seen: BatchFit) -> Verdict:
+        status = self._status(seen)
+        matching = [c for c in seen.causes if c.cause.state is CauseState.MATCHES]
+        bad = status is not Status.PASS
+        return Verdict(
+            status=status,
+            message=_message(seen, status),
+            measured=f"loss {seen.start:.3g} → {seen.best.final:.3g}",
+            expected=_expected(seen, self.enough),
+            causes=(*(c.cause for c in seen.causes), _rates(seen)) if bad else (),
+            fix=Fix(text=matching[0].fix) if bad and matching else None,
+            location=_location(matching) if bad else None,
+            values={"start": seen.start, "final": seen.best.final, "progress": seen.progress},
+            details=_details(seen),
+        )
+
+    def _status(self, seen: BatchFit) -> Status:
+        if not math.isfinite(seen.best.final):
+            return Status.FAIL
+        if seen.progress >= self.enough or (
+            seen.best.accuracy == 1.0 and seen.progress >= self.least
+        ):
+            return Status.PASS
+        if seen.floor is None:
+            return Status.PASS if seen.progress >= self.least else Status.WARN
+        probe = seen.head_trains and seen.frozen_share > 0.5
+        return Status.WARN if seen.progress >= self.least or probe else Status.FAIL
+
+
+def _message(seen: BatchFit, status: Status) -> str:
+    steps = len(seen.best.losses)
+    fell = f"loss {seen.start:.3g} → {seen.best.final:.3g} in {steps} steps"
+    if status is Status.PASS:
+        return f"the batch was learned: {fell}"
+    right = f", {seen.best.accuracy:.0%} of the labels right" if _known(seen) else ""
+    if not math.isfinite(seen.best.final):
+        return f"the loss becomes {seen.best.final} while one batch is fitted"
+    if seen.floor is None:
+        return f"the loss hardly falls on one batch: {fell}{right}"
+    note = ""
+    if seen.head_trains and seen.frozen_share > 0.5:
+        note = f"; {seen.frozen_share:.0%} of the weights are frozen, which may be why"
+    return (
+        f"the model cannot learn one small batch by heart: {fell}{right}, "
+        f"{seen.floor:.3g} is attainable{note}"
+    )
+
+
+def _known(seen: BatchFit) -> bool:
+    return not math.isnan(seen.best.accuracy)
+
+
+def _expected(seen: BatchFit, enough: float) -> str:
+    if seen.floor is None:
+        return "a falling loss"
+    goal = seen.start - enough * (seen.start - seen.floor)
+    return f"below {goal:.3g}"
+
+
+def _rates(seen: BatchFit) -> Cause:
+    tried = ", ".join(f"{a.rate:g} → {a.final:.3g}" for a in seen.attempts)
+    return Cause(title="the learning rate", state=CauseState.RULED_OUT, evidence=f"Adam {tried}")
+
+
+def _location(matching: list[TestedCause]) -> Location | None:
+    return next((c.location for c in matching if c.location is not None), None)
+
+
+def _details(seen: BatchFit) -> tuple[Series | Table, ...]:
+    lines = tuple(
+        Line(
+            name=f"Adam {attempt.rate:g}",
+            x=thin([float(i) for i in range(len(attempt.losses))]),
+            y=thin(attempt.losses),
+        )
+        for attempt in seen.attempts
+    )
+    marks = []
+    if seen.chance is not None:
+        marks.append(Mark(name="chance", value=seen.chance))
+    if seen.floor is not None:
+        marks.append(Mark(name="attainable", value=seen.floor))
+    curve = Series(
+        title="Loss on one batch",
+        x_label="step",
+        y_label="loss",
+        lines=lines,
+        marks=tuple(marks),
+        caption="The same samples at every step",
+    )
+    if not seen.labels:
+        return (curve,)
+    table = Table(
+        title="Labels and predictions after the fit",
+        columns=("sample", "label", "prediction"),
+        rows=tuple((i, label, guess) for i, (label, guess) in enumerate(seen.labels)),
+    )
+    return (curve, table)

@@ -1,0 +1,106 @@
+"""Short training runs: losses stay on the device, one synchronisation every few steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from recipe_check.lab import seed_everything
+
+if TYPE_CHECKING:
+    from recipe_check.rig import Rig
+
+CHUNK = 10  # steps between two looks at the losses
+
+
+@dataclass
+class Fit:
+    """A training run that can be continued: Adam, no weight decay, noise off.
+
+    The generators are seeded alike before every step, so that dropout, sampled noise and sampled
+    time steps are the same each time and can be fitted like everything else.
+    """
+
+    rig: Rig
+    rate: float
+    noise_seed: int | None = 0  # None: fresh noise at every step
+    losses: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        parameters = [p for _, p in self.rig.trainable()]
+        self.parameters = parameters
+        self.optimizer = torch.optim.Adam(parameters, lr=self.rate)
+
+    def steps(self, batches: Sequence[Any], count: int) -> list[float]:
+        """Takes `count` steps over the batches in turn; returns their losses.
+
+        `batches` must lie on the rig's device. One synchronisation at the end.
+        """
+        found = []
+        start = len(self.losses)
+        for number in range(start, start + count):
+            if self.noise_seed is not None:
+                seed_everything(self.noise_seed + number % len(batches))
+            loss = self.rig.step(batches[number % len(batches)]).loss
+            self._zero()
+            self.rig.backward(loss)
+            self._densify()
+            self.rig.meter.steps += 1
+            self.optimizer.step()
+            found.append(loss.detach())
+        values = [float(v) for v in torch.stack(found).double().tolist()]
+        self.losses += values
+        return values
+
+    def _zero(self) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def _densify(self) -> None:
+        """Adam takes no sparse gradients; sparse embeddings have them."""
+        for parameter in self.parameters:
+            if parameter.grad is not None and parameter.grad.is_sparse:
+                parameter.grad = parameter.grad.to_dense()
+
+
+def run_until(
+    fit: Fit,
+    batches: Sequence[Any],
+    *,
+    most: int,
+    seconds: float,
+    done: Callable[[Fit], bool],
+) -> None:
+    """Continues the run until `done` says so, or steps or seconds are used up."""
+    start = time.monotonic()
+    while len(fit.losses) < most and time.monotonic() - start < seconds:
+        fit.steps(batches, min(CHUNK, most - len(fit.losses)))
+        if done(fit):
+            return
+
+
+@contextmanager
+def evaluating(rig: Rig) -> Iterator[None]:
+    """No gradients, and running statistics as they were: a look that leaves no trace."""
+    buffers = [(b, b.detach().clone()) for b in rig.model.buffers()]
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for buffer, value in buffers:
+            buffer.copy_(value)
+
+
+def held_losses(rig: Rig, batches: Sequence[Any], noise_seed: int = 0) -> list[float]:
+    """Loss of each batch without learning from it; one synchronisation."""
+    with evaluating(rig):
+        found = []
+        for number, batch in enumerate(batches):
+            seed_everything(noise_seed + number)
+            found.append(rig.step(batch).loss.detach())
+    return [float(v) for v in torch.stack(found).double().tolist()]
