@@ -169,7 +169,7 @@ def _dealt(parts: Sequence[torch.Tensor], seed: int) -> list[torch.Tensor]:
     if len({part.shape[1:] for part in parts}) == 1:
         pool = torch.cat(list(parts))
         order = torch.randperm(len(pool), generator=generator).to(pool.device)
-        return list(pool[order].split([len(part) for part in parts]))
+        return list(torch.split(pool[order], [len(part) for part in parts]))
     return [p[torch.randperm(len(p), generator=generator).to(p.device)] for p in parts]
 
 

@@ -15,6 +15,7 @@ from recipe_check.lab import seed_everything
 from recipe_check.probes.training import evaluating
 from recipe_check.probes.watch import LossTerm
 
+from ._floor import is_broadcast
 from ._loss_input import LossInput, loss_input
 
 if TYPE_CHECKING:
@@ -80,12 +81,10 @@ def _squashed(entered: LossInput, term: LossTerm | None, final: float) -> Tested
 
 def _broadcast(term: LossTerm | None, final: float) -> TestedCause:
     """(B, 1) against (B,): the loss compares every prediction with every target."""
-    shapes, matches, evidence = None, False, ""
+    matches, evidence = False, ""
     if term is not None and isinstance(term.target, torch.Tensor):
-        shapes = tuple(term.prediction.shape), tuple(term.target.shape)
-        elementwise = term.kind in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
-        matches = elementwise and shapes[0] != shapes[1]
-        evidence = f"prediction {shapes[0]}, target {shapes[1]}"
+        matches = is_broadcast(term)
+        evidence = f"prediction {tuple(term.prediction.shape)}, target {tuple(term.target.shape)}"
         if matches:
             spread = float(term.target.double().var(correction=0))
             evidence += f"; the variance of the targets is {spread:.4g}, it ended at {final:.4g}"
@@ -179,7 +178,7 @@ def _ignores_input(rig: Rig, batch: Any) -> TestedCause:
             title="the input is ignored: all samples get the same output",
             state=state,
             evidence=evidence,
-            check="input-independent-baseline",
+            check="batch-dependency",
         ),
         None,
         "follow the input through forward(): something drops it",

@@ -31,7 +31,7 @@ class Frozen(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.recorded: list[Any] = []
+        self.recorded: list[torch.Tensor] = []
         self.position: int | None = None  # None while recording
         self.low_precision = False
 
@@ -144,7 +144,8 @@ def _direction(gradient: torch.Tensor) -> torch.Tensor:
     noise = torch.randn_like(gradient)
     norm = gradient.norm()
     unit = gradient / norm if float(norm) > 0 else torch.zeros_like(gradient)
-    return unit + noise / noise.norm().clamp_min(1e-12)
+    direction: torch.Tensor = unit + noise / noise.norm().clamp_min(1e-12)
+    return direction
 
 
 def _inner(gradient: torch.Tensor, direction: torch.Tensor) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 ITERATIONS = 60  # of L-BFGS; convex losses of 16 samples converge in fewer
 _LOG_PROBABILITIES = ("nll_loss", "kl_div", "ctc_loss")
+ELEMENTWISE = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 _BOUNDED = frozenset({
     "cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits",
     "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "ctc_loss",
@@ -52,7 +54,8 @@ def attainable(term: LossTerm, rows: torch.Tensor | None) -> float:
         return value
 
     with torch.enable_grad():
-        optimizer.step(closure)
+        minimise: Callable[..., Any] = optimizer.step
+        minimise(closure)
     found = float(loss().detach())
     return found if math.isfinite(found) else 0.0
 
@@ -72,8 +75,27 @@ def _replayed(term: LossTerm, prediction: torch.Tensor) -> torch.Tensor:
         return tree.map_leaves(value, lambda t: t.double() if t.is_floating_point() else t)
 
     arguments, named = lift(list(term.args)), lift(dict(term.kwargs))
-    value: torch.Tensor = term.func(prediction, lift(term.target), *arguments, **named)
+    value: torch.Tensor = term.func(prediction, lift(_aligned(term)), *arguments, **named)
     return value
+
+
+def _aligned(term: LossTerm) -> Any:
+    """The target in the prediction's shape: (B,) against (B, 1) is meant sample by sample, and
+    what broadcasting costs is no floor but a mistake."""
+    if is_broadcast(term):
+        return term.target.reshape(term.prediction.shape)
+    return term.target
+
+
+def is_broadcast(term: LossTerm) -> bool:
+    """An elementwise loss whose two sides have as many elements in different shapes."""
+    target = term.target
+    return (
+        term.kind in ELEMENTWISE
+        and isinstance(target, torch.Tensor)
+        and target.shape != term.prediction.shape
+        and target.numel() == term.prediction.numel() > 1
+    )
 
 
 def distinct_rows(rig: Rig, batch: Any, count: int) -> torch.Tensor | None:

@@ -12,17 +12,8 @@ if TYPE_CHECKING:
 
 
 def bias_before(lab: Lab, rectifier: Rectifier) -> float | None:
-    """Mean bias of the last layer that was called before the rectifier and has its width.
-
-    The model's own initial state; None where no such layer has a bias.
-    """
-    model = lab.subject.original.model
-    modules = dict(model.named_modules())
-    names = [layer.name for layer in lab.trace.layers]
-    if rectifier.module in names:
-        names = names[: names.index(rectifier.module)]
-    for name in reversed(names):
-        bias = getattr(modules.get(name), "bias", None)
-        if isinstance(bias, nn.Parameter) and bias.numel() == len(rectifier.fired):
-            return float(bias.detach().float().mean())
-    return None
+    """Mean bias of the layer that ran right before the rectifier, in the model's initial state;
+    None where it has none."""
+    modules = dict(lab.subject.original.model.named_modules())
+    bias = getattr(modules.get(rectifier.before), "bias", None)
+    return float(bias.detach().float().mean()) if isinstance(bias, nn.Parameter) else None

@@ -129,7 +129,8 @@ def input_axes(rig: Rig, batch: Any, size: int) -> dict[int, int]:
         if size not in leaf.shape[:2]:
             shape = tuple(leaf.shape)
             raise NotApplicable(f"an input of shape {shape} has no axis of the {size} samples")
-        if leaf.ndim == 2 and leaf.shape[0] == leaf.shape[1] == size:
+        square = leaf.ndim == 2 and leaf.shape[0] == leaf.shape[1] == size
+        if square and len(inputs) > 1:
             raise NotApplicable("an input relates samples to each other (a square matrix)")
         found[place] = 0 if leaf.shape[0] == size else 1
     if not found:

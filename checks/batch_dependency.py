@@ -84,6 +84,7 @@ class BatchDependency:
         title="Samples of a batch stay apart",
         fail_title="Samples of one batch influence each other",
         cost="2·log2(B) + 6 F",
+        after=("initial-loss",),
         group="dependencies",
     )
     tolerance: float = 1e-5  # relative change of an output that must not change (CHECKS: 1e-5)

@@ -90,6 +90,7 @@ class DeadRelu:
         title="Rectified units fire",
         fail_title="Rectified units never fire",
         cost="0 (shared trace)",
+        after=("initial-loss", "gradient-norms"),
         group="gradients",
     )
     warn_share: float = 0.5  # of a layer's units; SageMaker's dying_relu threshold
@@ -101,11 +102,16 @@ class DeadRelu:
 
         found = tuple(
             DeadUnits(
-                r.module or r.op, r.location, r.dead, len(r.fired), r.positions, r.input_mean,
-                bias_before(lab, r),
+                name=r.module or f"{r.op} after {r.before or 'input'}",
+                location=r.location,
+                dead=r.dead,
+                units=len(r.fired),
+                positions=r.positions,
+                input_mean=r.input_mean,
+                bias=bias_before(lab, r),
             )
             for r in lab.trace.rectifiers
-        )  # fmt: skip
+        )
         if not found:
             raise NotApplicable("the model has no ReLU")
         return found

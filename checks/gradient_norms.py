@@ -97,6 +97,7 @@ class GradientNorms:
         title="Gradients reach every weight",
         fail_title="Gradients do not reach the weights",
         cost="0 (shared trace)",
+        after=("initial-loss", "batch-dependency"),
         group="gradients",
     )
     silent_share: float = 0.5  # of the weights' elements, without a gradient: fail

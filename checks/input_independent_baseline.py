@@ -98,9 +98,9 @@ class InputIndependentBaseline:
     --------------
     The advantage of real inputs on held-out pieces, paired. pass: over both controls at least 5 %
     with t > 3, or t > 6. fail: not so, although the real arm learned its training batches by heart
-    (30 % below the zeroed arm), or could not fit even one batch; or zeroed inputs get 15 % below the
-    cost of knowing only the class frequencies, which means that something else carries the label.
-    warn: undecided when the steps ended.
+    (30 % below the zeroed arm), or could not fit even one batch; or zeroed inputs get 15 % below
+    the cost of knowing only the class frequencies: something else carries the label. warn:
+    undecided when the steps ended.
 
     Cost
     ----

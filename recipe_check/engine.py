@@ -20,10 +20,9 @@ from recipe_check.errors import LoadError, RecipeCheckError
 from recipe_check.request import CheckRequest, LoadRequest
 from recipe_check.results import (
     Cost,
-    Detail,
-    Layer,
     Result,
     Status,
+    Summary,
     Target,
     Verdict,
     from_plain,
@@ -206,16 +205,15 @@ class Engine:
             except KeyboardInterrupt:
                 self.interrupted = True
 
-    def summary(self) -> tuple[tuple[Detail, ...], tuple[Layer, ...]]:
+    def summary(self) -> Summary:
         """What entered the network and its layers; empty where the worker cannot say."""
         if self._worker is None or self._worker.process is None or self.interrupted:
-            return (), ()
+            return Summary()
         try:
             answer = self._ask("summary", None, SUMMARY_SECONDS, "summary")
         except (WorkerDied, RecipeCheckError):
-            return (), ()
-        details = tuple(from_plain(plain, Detail) for plain in answer["inputs"])  # type: ignore[arg-type]
-        return details, tuple(from_plain(plain, Layer) for plain in answer["layers"])
+            return Summary()
+        return from_plain(answer, Summary)
 
     def output(self) -> str:
         """What the user's code printed (the last 20,000 characters)."""

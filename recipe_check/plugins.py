@@ -43,7 +43,8 @@ def check_classes(extra: Iterable[str] = ()) -> dict[str, type[Check]]:
 
 def _register(found: dict[str, tuple[str, type[Check]]], kind: Any, owner: str) -> None:
     meta = getattr(kind, "meta", None)
-    if not isinstance(meta, Meta) or not dataclasses.is_dataclass(kind):
+    is_dataclass = dataclasses.is_dataclass(kind)
+    if not isinstance(meta, Meta) or not is_dataclass:
         raise UsageError(f"{owner} is no check: a dataclass with `meta: ClassVar[Meta]` is needed")
     if meta.stage not in STAGES:
         raise UsageError(f"{owner}: stage {meta.stage!r} is none of {', '.join(STAGES)}")

@@ -238,6 +238,13 @@ class Layer(Value, frozen=True, kw_only=True):
     gradient_norm: float | None = None
 
 
+class Summary(Value, frozen=True, kw_only=True):
+    """What the report shows of the target beside the results."""
+
+    inputs: tuple[Detail, ...] = ()
+    layers: tuple[Layer, ...] = ()
+
+
 class Target(Value, frozen=True, kw_only=True):
     """What was checked. `file` is relative to the working directory where possible."""
 

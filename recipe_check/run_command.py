@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,9 @@ def run_target(given: Mapping[str, Any], command: tuple[str, ...]) -> int:
         budget=plan.budget,
         check_timeout=plan.check_timeout,
         on_tick=screen.progress.tick,
-        on_result=screen.result,
     )
-    with engine:
+    with engine, Drawing(enabled="html" in outputs) as drawing:
+        engine.on_result = drawing.also(screen.result)
         try:
             loaded = engine.load()
         finally:
@@ -83,6 +84,38 @@ def write_reports(report: Report, outputs: Mapping[str, str]) -> None:
         if name not in writers:
             raise UsageError(f"no report format {name!r}", suggestion(name, writers))
         write_whole(Path(file), writers[name].render(report))
+
+
+class Drawing:
+    """Imports the plotting library and draws plots on a thread while the worker is busy."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        self.pool = ThreadPoolExecutor(1) if enabled else None
+
+    def __enter__(self) -> Drawing:
+        if self.pool is not None:
+            self.pool.submit(self._draw, ())
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
+
+    def also(self, show: Callable[[Result], None]) -> Callable[[Result], None]:
+        """`show`, and draw as well."""
+
+        def act(result: Result) -> None:
+            show(result)
+            if self.pool is not None:
+                self.pool.submit(self._draw, (result,))
+
+        return act
+
+    @staticmethod
+    def _draw(results: Iterable[Result]) -> None:
+        from recipe_check.reports.html import draw_ahead
+
+        draw_ahead(results)
 
 
 class Screen:

@@ -32,7 +32,7 @@ def perform(plan: Plan, engine: Engine, loaded: Loaded) -> Report:
     """Runs the jobs on a loaded engine and puts the report together."""
     start, clock = datetime.now(UTC), time.monotonic()
     results = _run(plan, engine)
-    inputs, layers = engine.summary()
+    summary = engine.summary()
     decision = decide(results, plan.fail_on, interrupted=engine.interrupted)
     return Report(
         schema=SCHEMA,
@@ -52,8 +52,8 @@ def perform(plan: Plan, engine: Engine, loaded: Loaded) -> Report:
         exit_code=decision.exit_code,
         results=results,
         roots=roots(results),
-        inputs=inputs,
-        layers=layers,
+        inputs=summary.inputs,
+        layers=summary.layers,
     )
 
 

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from recipe_check.errors import LoadError, RecipeCheckError, UserCodeError
-from recipe_check.results import from_plain, to_plain
+from recipe_check.results import Summary, from_plain, to_plain
 
 
 def worker_main(pipe: Connection, log: str, plugins: tuple[str, ...]) -> None:
@@ -26,7 +26,7 @@ def worker_main(pipe: Connection, log: str, plugins: tuple[str, ...]) -> None:
         except (EOFError, OSError):
             return
         if name == "quit":
-            return
+            os._exit(0)  # nothing is left to save, and torch takes its time to unload
         pipe.send(server.answer(name, value))
 
 
@@ -108,10 +108,7 @@ class _Server:
     def do_summary(self, _: Any) -> Any:
         from recipe_check.summary import inputs, layers
 
-        return {
-            "inputs": [to_plain(detail) for detail in inputs(self.lab)],
-            "layers": [to_plain(layer) for layer in layers(self.lab)],
-        }
+        return to_plain(Summary(inputs=inputs(self.lab), layers=layers(self.lab)))
 
 
 def _device(name: str) -> str:
@@ -138,7 +135,7 @@ def environment(device: Any) -> list[tuple[str, str]]:
 
     found = [
         ("Python", platform.python_version()),
-        ("torch", torch.__version__),
+        ("torch", str(torch.__version__)),
         ("NumPy", numpy.__version__),
         ("platform", f"{platform.system()} {platform.machine()}"),
         ("threads", str(torch.get_num_threads())),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recipe_check.reports._text import number, short
+from collections.abc import Iterable
 
 from recipe_check.results import (
     Bars,
@@ -16,13 +16,17 @@ from recipe_check.results import (
     thin,
 )
 
+from ._text import number, short
+
 ROWS = 12  # rows shown of a long curve
+Row = tuple[str | float | int | None, ...]
+COLUMNS = 16  # columns shown of a heat map
 
 
 def as_table(detail: Detail) -> Table | None:
     """None where a table would say nothing (pictures)."""
     if isinstance(detail, Series):
-        rows = [
+        rows: list[Row] = [
             (line.name, x, y)
             for line in detail.lines
             for x, y in zip(thin(line.x, ROWS), thin(line.y, ROWS), strict=True)
@@ -30,14 +34,16 @@ def as_table(detail: Detail) -> Table | None:
         columns = ("line", detail.x_label, detail.y_label)
         return Table(title=detail.title, columns=columns, rows=tuple(rows))
     if isinstance(detail, Bars):
-        pairs = tuple(zip(detail.names, detail.values, strict=True))
+        pairs: tuple[Row, ...] = tuple(zip(detail.names, detail.values, strict=True))
         return Table(title=detail.title, columns=("item", detail.value_label), rows=pairs)
     if isinstance(detail, Matrix):
         head = (detail.y_label, *(str(i) for i in range(len(detail.values[0]))))
-        rows_ = tuple((str(i), *row) for i, row in enumerate(detail.values))
-        return Table(title=detail.title, columns=head[:17], rows=tuple(r[:17] for r in rows_))
+        numbers: tuple[Row, ...] = tuple(
+            (str(i), *row[:COLUMNS]) for i, row in enumerate(detail.values)
+        )
+        return Table(title=detail.title, columns=head[: COLUMNS + 1], rows=numbers)
     if isinstance(detail, Histogram):
-        spans = zip(detail.edges, detail.edges[1:], detail.counts, strict=False)
+        spans: Iterable[Row] = zip(detail.edges, detail.edges[1:], detail.counts, strict=False)
         return Table(title=detail.title, columns=("from", "to", "count"), rows=tuple(spans))
     return None
 

@@ -39,9 +39,7 @@ def number(value: float | int | str | None) -> str:
         return short(value)
     if isinstance(value, int):
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    if not math.isfinite(value):
-        return str(value)
-    return f"{value:.4g}"
+    return str(value) if not math.isfinite(value) else f"{value:.4g}"
 
 
 def seconds(value: float) -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import jinja2
-from recipe_check.reports import _plots, _tables, _text
-from recipe_check.reports.terminal import last_line
 
 from recipe_check.results import Cause, Report, Result, Status
+
+from . import _plots, _tables, _text
+from .terminal import last_line
 
 _CSS_CLASS = {"fail": "fail", "warn": "warn", "pass": "pass", "error": "err",
               "suppressed": "supp", "skip": "skipd"}  # fmt: skip
@@ -59,6 +59,14 @@ class HtmlReport:
         )
 
 
+def draw_ahead(results: Iterable[Result]) -> None:
+    """Draws the pictures of results while later checks still run; `render` finds them drawn."""
+    for result in results:
+        for detail in result.verdict.details:
+            if _plots.is_picture(detail):
+                _plots.svg(detail)
+
+
 class _CheckedStyle(str):
     """Our own style sheet: the one text that is not escaped, since its hash must hold."""
 
@@ -80,8 +88,7 @@ def _environment() -> jinja2.Environment:
         "number": _text.number,
         "seconds": _text.seconds,
         "command": lambda words: shlex.join(words),
-        "svg_light": partial(_plots.svg, dark=False),
-        "svg_dark": partial(_plots.svg, dark=True),
+        "svg": _plots.svg,
         "is_picture": _plots.is_picture,
         "as_table": _tables.as_table,
         "alt": _tables.alt,

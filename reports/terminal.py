@@ -6,8 +6,6 @@ import shlex
 import textwrap
 from dataclasses import dataclass
 
-from recipe_check.reports._text import clean, plural, seconds, short
-
 from recipe_check.results import (
     Cause,
     CauseState,
@@ -19,6 +17,8 @@ from recipe_check.results import (
     Target,
     Verdict,
 )
+
+from ._text import clean, plural, seconds, short
 
 __all__ = ["Style", "clean", "finding", "footer", "header", "line"]
 

@@ -38,8 +38,8 @@ class Rectifier:
     """
 
     module: str
+    before: str  # the module that ended last before it
     op: str
-    call: int
     location: Location | None
     fired: tuple[int, ...]
     positions: int
@@ -59,6 +59,7 @@ class RectifierObserver:
         self._counts: dict[tuple[str, str, int, int | None], torch.Tensor] = {}
         self._positions: dict[tuple[str, str, int, int | None], int] = {}
         self._where: dict[tuple[str, str, int, int | None], Location | None] = {}
+        self._before: dict[tuple[str, str, int, int | None], str] = {}
         self._means: dict[tuple[str, str, int, int | None], torch.Tensor] = {}
 
     def fewest_positions(self) -> int | None:
@@ -84,6 +85,7 @@ class RectifierObserver:
         where = caller_location(op)
         key = (self.stack.current, op, len(fired), where.line if where else None)
         self._where.setdefault(key, where)
+        self._before.setdefault(key, self.stack.finished)
         if mean is not None:
             self._means.setdefault(key, mean)
         before = self._counts.get(key)
@@ -94,11 +96,16 @@ class RectifierObserver:
         """One record a call site and module, in the order of their first call."""
         return tuple(
             Rectifier(
-                key[0], key[1], number, self._where[key], tuple(counts.tolist()),
-                self._positions[key], float(self._means.get(key, torch.tensor(0.0))),
+                module=key[0],
+                before=self._before[key],
+                op=key[1],
+                location=self._where[key],
+                fired=tuple(counts.tolist()),
+                positions=self._positions[key],
+                input_mean=float(self._means.get(key, torch.tensor(0.0))),
             )
-            for number, (key, counts) in enumerate(self._counts.items())
-        )  # fmt: skip
+            for key, counts in self._counts.items()
+        )
 
 
 def _is_rectifier(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:

@@ -130,6 +130,7 @@ class ModuleStack:
     def __init__(self, model: nn.Module) -> None:
         self.names = {id(module): name for name, module in model.named_modules()}
         self.stack: list[str] = []
+        self.finished = ""  # the module that ended last
 
     @property
     def current(self) -> str:
@@ -152,4 +153,4 @@ class ModuleStack:
 
     def _leave(self, _module: nn.Module, _args: Any, _output: Any) -> None:
         if self.stack:
-            self.stack.pop()
+            self.finished = self.stack.pop()
