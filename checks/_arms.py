@@ -45,7 +45,7 @@ def see_arms(lab: Lab, steps: int, seconds: float, decided: Any) -> Arms:
     if not lab.held_batches:
         raise NotApplicable("the loader has one batch: nothing can be held out")
     train = [rig.put(_own(b)) for b in lab.train_batches[:TRAIN_BATCHES]]
-    if not _targets_matter(rig, train[0], places):
+    if not _targets_matter(rig, train, places):
         raise NotApplicable("the loss does not use the targets of the batch")
     held = _pieces(lab, rig, [rig.put(_own(b)) for b in lab.held_batches])
     fitted = OverfitOneBatch()
@@ -109,18 +109,22 @@ def _places(rig: Rig, batch: Any) -> Places:
     )
 
 
-def _targets_matter(rig: Rig, batch: Any, places: Places) -> bool:
-    """Whether another order of the targets gives another loss (unless all are equal)."""
-    leaves = tree.leaves(batch)
+def _targets_matter(rig: Rig, batches: Sequence[Any], places: Places) -> bool:
+    """Whether other targets give another loss: the same in another order, or another batch's."""
+    leaves = tree.leaves(batches[0])
     rolled = {p: leaves[p].roll(1, 0) for p in places.targets if leaves[p].ndim}
-    if all(torch.equal(leaves[p], value) for p, value in rolled.items()):
-        return bool(rolled)
+    foreign = {p: tree.leaves(batches[-1])[p] for p in places.targets}
+    candidates = [rolled]
+    if all(foreign[p].shape == leaves[p].shape for p in places.targets):
+        candidates.append(foreign)
+    before = _loss(rig, batches[0])
+    return any(_loss(rig, tree.replace_leaves(batches[0], c)) != before for c in candidates)
+
+
+def _loss(rig: Rig, batch: Any) -> float:
     with evaluating(rig):
         seed_everything(0)
-        before = rig.step(batch).loss
-        seed_everything(0)
-        after = rig.step(tree.replace_leaves(batch, rolled)).loss
-    return bool(before != after)
+        return float(rig.step(batch).loss)
 
 
 def _is_mask(leaf: torch.Tensor) -> bool:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 16
 RATES = (1e-3, 1e-2, 3e-4)  # Karpathy's constant for Adam is the last; most nets take the first
+NEGATIVE_FALL = 0.1  # of the loss's size: with all noise off, a fall by a tenth is no accident
 STALL_WINDOW = 60  # steps over which a run must still get on
 
 
@@ -55,10 +56,10 @@ def _fit(lab: Lab, steps: int, seconds: float, enough: float) -> BatchFit:
     for rate in RATES:
         rig = lab.rig().quiet()
         attempts.append(_attempt(rig, batch, rate, floor, steps, seconds / len(RATES), enough))
-        if _succeeded(attempts[-1], floor, enough):
+        if _succeeded(attempts[-1], enough):
             break
     best = min(attempts, key=lambda a: a.final if math.isfinite(a.final) else math.inf)
-    failed = not _succeeded(best, floor, enough)
+    failed = best.progress < enough
     causes = causes_of(lab, rig, batch, best.final, _look(rig, batch).terms) if failed else ()
     return _result(rig, batch, look, floor, attempts, best, causes)
 
@@ -106,7 +107,8 @@ def _attempt(
 
     run_until(fit, [batch], most=steps, seconds=seconds, done=done)
     right = _accuracy(rig, batch)
-    return Attempt(rate, tuple(fit.losses), _tail(fit.losses), right)
+    level = _tail(fit.losses)
+    return Attempt(rate, tuple(fit.losses), level, right, progress(fit.losses[0], level, floor))
 
 
 def _tail(losses: Sequence[float]) -> float:
@@ -116,8 +118,13 @@ def _tail(losses: Sequence[float]) -> float:
 
 
 def progress(start: float, now: float, floor: float | None) -> float:
-    """Share of the way from the start to the floor; without a floor the share of the start's
-    size (a loss that fell from 2 to 0.1 made 0.95)."""
+    """Share of the way from the start to the floor.
+
+    Without a floor the share of the start's size (a loss that fell from 2 to 0.1 made 0.95), and
+    for losses below zero, which have no size, any fall by a tenth counts as the whole way.
+    """
+    if floor is None and min(start, now) < 0:
+        return (start - now) / (NEGATIVE_FALL * max(abs(start), abs(now)))
     if floor is None:
         return (start - now) / abs(start) if start else 0.0
     if start <= floor + 1e-9:
@@ -134,9 +141,8 @@ def _stalled(losses: Sequence[float], floor: float | None) -> bool:
     return now - earlier < 0.01
 
 
-def _succeeded(attempt: Attempt, floor: float | None, enough: float) -> bool:
-    fallen = progress(attempt.losses[0], attempt.final, floor)
-    return fallen >= enough or (attempt.accuracy == 1.0 and fallen >= 0.5)
+def _succeeded(attempt: Attempt, enough: float) -> bool:
+    return attempt.progress >= enough or (attempt.accuracy == 1.0 and attempt.progress >= 0.5)
 
 
 def _accuracy(rig: Rig, batch: Any) -> float:

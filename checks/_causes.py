@@ -39,7 +39,7 @@ def causes_of(
 ) -> tuple[TestedCause, ...]:
     """All hypotheses, those that match first. Cost: 3 forward passes."""
     term = terms[0] if terms else None
-    entered = lab.cached("loss-input", lambda: loss_input(lab))
+    entered = loss_input(lab)
     found = [
         _squashed(entered, term, final),
         _broadcast(term, final),

@@ -18,6 +18,8 @@ from recipe_check import NotApplicable, tree
 from recipe_check.lab import seed_everything
 from recipe_check.probes.watch import op_name
 
+from ._no_grad import WithoutGradient
+
 if TYPE_CHECKING:
     from recipe_check import Rig
 
@@ -34,6 +36,18 @@ class Frozen(TorchFunctionMode):
         self.recorded: list[torch.Tensor] = []
         self.position: int | None = None  # None while recording
         self.low_precision = False
+        self.without_gradient = WithoutGradient()
+
+    def __enter__(self) -> Frozen:
+        self.without_gradient.start()
+        enter: Callable[[], Any] = super().__enter__
+        enter()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        leave: Callable[..., Any] = super().__exit__
+        leave(*error)
+        self.without_gradient.stop()
 
     def replay(self) -> Frozen:
         """The next pass reads what was recorded."""
@@ -50,7 +64,7 @@ class Frozen(TorchFunctionMode):
         data = (
             name == "__get__" and getattr(getattr(func, "__self__", None), "__name__", "") == "data"
         )
-        constant = name in _CONSTANT or data or not torch.is_grad_enabled()
+        constant = name in _CONSTANT or data or self.without_gradient.depth > 0
         return self._constant(out) if constant else out
 
     def _constant(self, out: torch.Tensor) -> torch.Tensor:

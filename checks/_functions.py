@@ -43,41 +43,59 @@ class Suspect:
 
 
 def suspects(rig: Rig, batch: Any, tolerance: float) -> list[Suspect]:
-    """Runs one forward pass and checks every distinct custom Function in it."""
-    with _captured() as calls:
+    """Checks every custom Function in the graph of the loss. Cost: two forward passes."""
+    seed_everything(NOISE_SEED)
+    functions = [f for f in functions_in(rig.step(batch).loss) if _is_users(f)]
+    with _captured(functions) as calls:
         seed_everything(NOISE_SEED)
         rig.step(batch)
-    found, seen = [], set()
-    for call in calls:
-        if call.function in seen or not _is_users(call.function):
+    found = [_checked(call, tolerance) for call in calls.values()]
+    return [suspect for suspect in found if suspect is not None]
+
+
+def functions_in(loss: torch.Tensor) -> list[Any]:
+    """The custom Function classes in the graph, each once, those nearest to the loss first."""
+    found: dict[Any, None] = {}
+    seen, waiting = set(), [loss.grad_fn]
+    while waiting:
+        node = waiting.pop(0)
+        if node is None or node in seen:
             continue
-        seen.add(call.function)
-        suspect = _checked(call, tolerance)
-        if suspect is not None:
-            found.append(suspect)
-    return found
+        seen.add(node)
+        function = getattr(node, "_forward_cls", None)
+        if function is not None:
+            found[function] = None
+        waiting += [parent for parent, _ in node.next_functions]
+    return list(found)
 
 
 @contextmanager
-def _captured() -> Iterator[list[Applied]]:
-    """Within the block every `apply` of a custom Function is recorded."""
-    calls: list[Applied] = []
-    original = torch.autograd.Function.__dict__["apply"]
+def _captured(functions: Sequence[Any]) -> Iterator[dict[Any, Applied]]:
+    """Within the block the arguments of the first call of each Function's forward are kept.
 
-    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        copies = tree.map_leaves(list(args), lambda t: t.detach().clone())
-        if not kwargs:
-            calls.append(Applied(cls, tuple(copies)))
-        return original.__get__(None, cls)(*args, **kwargs)
-
-    setattr(torch.autograd.Function, _APPLY, classmethod(apply))
+    `forward` is wrapped and not `apply`, which people bind to a name when they import.
+    """
+    calls: dict[Any, Applied] = {}
+    originals = {f: f.__dict__["forward"] for f in functions if "forward" in f.__dict__}
+    for function in originals:
+        function.forward = staticmethod(_recording(function, function.forward, calls))
     try:
         yield calls
     finally:
-        setattr(torch.autograd.Function, _APPLY, original)
+        for function, original in originals.items():
+            function.forward = original
 
 
-_APPLY = "apply"
+def _recording(function: Any, forward: Any, calls: dict[Any, Applied]) -> Any:
+    with_context = function.setup_context is torch.autograd.Function.setup_context
+
+    def record(*args: Any) -> Any:
+        kept = args[1:] if with_context else args
+        copies = tree.map_leaves(list(kept), lambda t: t.detach().clone())
+        calls.setdefault(function, Applied(function, tuple(copies)))
+        return forward(*args)
+
+    return record
 
 
 def _is_users(function: Any) -> bool:

@@ -17,23 +17,35 @@ if TYPE_CHECKING:
     from recipe_check import Lab
 
 _VIEWS = ("View", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Permute", "Alias", "Clone",
-          "Slice", "Select", "Expand", "Contiguous", "T", "ToCopy", "Index")  # fmt: skip
+          "Slice", "Select", "Expand", "Contiguous", "T", "ToCopy")  # fmt: skip
 _SQUASHING = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Relu": "relu", "Tanh": "tanh",
               "LogSoftmax": "log_softmax"}  # fmt: skip
 # Which operations right before a loss contradict what the loss documents. log_softmax before
 # cross_entropy is idempotent: harmless. tanh is a choice of range.
-_WRONG = {
+WRONG: Mapping[str, tuple[str, ...]] = {
     "cross_entropy": ("softmax", "sigmoid", "relu"),
     "binary_cross_entropy_with_logits": ("softmax", "sigmoid", "relu"),
     "nll_loss": ("softmax", "sigmoid", "relu"),
     "binary_cross_entropy": ("relu",),
     "multi_margin_loss": ("softmax",),
+    "kl_div": ("softmax", "sigmoid"),
 }
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The operation that made a prediction, '' where none of the squashing kind did."""
+
+    op: str
+    location: Location | None
+    axis: int | None
+    shape: tuple[int, ...]
+    label_counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class LossInput:
-    """`op` is the wrong operation, '' where there is none."""
+    """`op` is the operation that contradicts the loss, '' where there is none."""
 
     kind: str
     op: str
@@ -42,34 +54,67 @@ class LossInput:
 
 
 class _Squashes:
-    """Remembers the line of each squashing operation by the graph node that it made."""
+    """Remembers line and axis of each squashing operation by the graph node that it made."""
 
     def __init__(self) -> None:
-        self.lines: dict[Any, Location | None] = {}
+        self.seen: dict[Any, tuple[Location | None, int | None]] = {}
 
     def __call__(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any
     ) -> None:
-        if isinstance(out, torch.Tensor) and out.grad_fn is not None:
-            name = op_name(func).rstrip("_")
-            if name in _SQUASHING.values() or name in ("relu6", "clamp", "clamp_min"):
-                self.lines[out.grad_fn] = caller_location(name)
+        if not isinstance(out, torch.Tensor) or out.grad_fn is None:
+            return
+        name = op_name(func).rstrip("_")
+        if name in _SQUASHING.values():
+            axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
+            axis = axis % out.ndim if isinstance(axis, int) and out.ndim else None
+            self.seen[out.grad_fn] = (caller_location(name), axis)
 
 
-def loss_input(lab: Lab) -> LossInput:
-    """Looks at the first loss term of one pass. Cost: one forward pass."""
+def origins(lab: Lab) -> list[tuple[LossTerm, Origin]]:
+    """Every recorded loss term of one step with what made its prediction. Cached; one forward
+    pass."""
+    return lab.cached("loss-origins", lambda: _origins(lab))
+
+
+def _origins(lab: Lab) -> list[tuple[LossTerm, Origin]]:
     rig = lab.rig().train()
     losses, squashes = LossObserver(), _Squashes()
     with Watch(losses, squashes):
         seed_everything(lab.seed)
         rig.step(rig.put(lab.train_batches[0]))
+    counts = _label_counts(lab, losses.terms)
+    found = []
     for term in losses.terms:
         node = _squashing_node(term)
         op = _SQUASHING.get(_base(node), "") if node is not None else ""
-        if op in _WRONG.get(term.kind, ()):
-            where = squashes.lines.get(node)
-            return LossInput(term.kind, op, where, f"{op} stands right before {term.kind}")
-    kind = losses.terms[0].kind if losses.terms else ""
+        where, axis = squashes.seen.get(node, (None, None))
+        found.append((term, Origin(op, where, axis, tuple(term.prediction.shape), counts)))
+    return found
+
+
+def _label_counts(lab: Lab, terms: list[LossTerm]) -> tuple[int, ...]:
+    """How often each class occurs in the batches that were read, () for other tasks."""
+    if not terms or terms[0].prediction.ndim < 2:
+        return ()
+    classes = terms[0].prediction.shape[1]
+    rig = lab.rig()
+    labels = [rig.split(batch).target for batch in lab.train_batches]
+    if not all(isinstance(y, torch.Tensor) and not y.is_floating_point() for y in labels):
+        return ()
+    joined = torch.cat([y.flatten().long() for y in labels])
+    joined = joined[(joined >= 0) & (joined < classes)]
+    return tuple(torch.bincount(joined, minlength=classes).tolist())
+
+
+def loss_input(lab: Lab) -> LossInput:
+    """The first term whose prediction contradicts its loss."""
+    found = origins(lab)
+    for term, origin in found:
+        if origin.op in WRONG.get(term.kind, ()):
+            why = f"{origin.op} stands right before {term.kind}"
+            return LossInput(term.kind, origin.op, origin.location, why)
+    kind = found[0][0].kind if found else ""
     return LossInput(kind, "", None, "nothing squashes the scores before the loss")
 
 

@@ -27,6 +27,7 @@ def worker_main(pipe: Connection, log: str, plugins: tuple[str, ...]) -> None:
             return
         if name == "quit":
             os._exit(0)  # nothing is left to save, and torch takes its time to unload
+        _redirect_output(log)  # again: the last check may have closed it
         pipe.send(server.answer(name, value))
 
 
@@ -40,10 +41,11 @@ def _own_process_group() -> None:
 def _redirect_output(log: str) -> None:
     """File descriptors 1 and 2, so that C code is redirected as well."""
     target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(target, 1)
-    os.dup2(target, 2)
     empty = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(empty, 0)
+    for source, standard in ((empty, 0), (target, 1), (target, 2)):
+        os.dup2(source, standard)
+    for opened in {target, empty} - {0, 1, 2}:
+        os.close(opened)
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False, errors="replace")
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False, errors="replace")
     faulthandler.enable()

@@ -26,26 +26,46 @@ COLUMNS = 16  # columns shown of a heat map
 def as_table(detail: Detail) -> Table | None:
     """None where a table would say nothing (pictures)."""
     if isinstance(detail, Series):
-        rows: list[Row] = [
-            (line.name, x, y)
-            for line in detail.lines
-            for x, y in zip(thin(line.x, ROWS), thin(line.y, ROWS), strict=True)
-        ]
-        columns = ("line", detail.x_label, detail.y_label)
-        return Table(title=detail.title, columns=columns, rows=tuple(rows))
+        return _series_table(detail)
     if isinstance(detail, Bars):
-        pairs: tuple[Row, ...] = tuple(zip(detail.names, detail.values, strict=True))
+        pairs: tuple[Row, ...] = tuple(zip(detail.names, detail.values, strict=False))
         return Table(title=detail.title, columns=("item", detail.value_label), rows=pairs)
     if isinstance(detail, Matrix):
-        head = (detail.y_label, *(str(i) for i in range(len(detail.values[0]))))
-        numbers: tuple[Row, ...] = tuple(
-            (str(i), *row[:COLUMNS]) for i, row in enumerate(detail.values)
-        )
-        return Table(title=detail.title, columns=head[: COLUMNS + 1], rows=numbers)
+        return _matrix_table(detail)
     if isinstance(detail, Histogram):
         spans: Iterable[Row] = zip(detail.edges, detail.edges[1:], detail.counts, strict=False)
         return Table(title=detail.title, columns=("from", "to", "count"), rows=tuple(spans))
     return None
+
+
+def _series_table(detail: Series) -> Table:
+    """A column for each line where all share their x, else a row for each point."""
+    points = [(thin(line.x, ROWS), thin(line.y, ROWS)) for line in detail.lines]
+    if points and len(points) <= COLUMNS // 2 and all(x == points[0][0] for x, _ in points):
+        columns = (detail.x_label, *(line.name for line in detail.lines))
+        shared: Iterable[Row] = zip(points[0][0], *(y for _, y in points), strict=False)
+        return Table(title=detail.title, columns=columns, rows=tuple(shared))
+    rows: tuple[Row, ...] = tuple(
+        (line.name, x, y)
+        for line, (xs, ys) in zip(detail.lines, points, strict=True)
+        for x, y in zip(xs, ys, strict=False)
+    )
+    columns = ("line", detail.x_label, detail.y_label)
+    return Table(title=detail.title, columns=columns, rows=rows)
+
+
+def _matrix_table(detail: Matrix) -> Table:
+    width = min(max((len(row) for row in detail.values), default=0), COLUMNS)
+    columns = (detail.y_label, *map(str, range(width)))
+    rows: tuple[Row, ...] = tuple((str(i), *row[:COLUMNS]) for i, row in enumerate(detail.values))
+    return Table(title=detail.title, columns=columns, rows=rows)
+
+
+def numeric(table: Table) -> list[bool]:
+    """For each column whether all its cells are numbers (or blank), and at least one is."""
+    cells = [[row[i] for row in table.rows if i < len(row)] for i in range(len(table.columns))]
+    known = [[cell for cell in column if cell is not None] for column in cells]
+    return [bool(column) and not any(isinstance(c, str) for c in column) for column in known]
 
 
 def alt(detail: Detail) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 
 MOST = 500  # characters of any one text from outside
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
@@ -12,7 +11,7 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[
 
 def clean(text: str, most: int = 20_000) -> str:
     """Escape sequences removed, invisible and direction-changing characters shown, cut."""
-    text = _ANSI.sub("", text)
+    text = _ANSI.sub("", text[: 4 * most]).replace("\r\n", "\n")
     if len(text) > most:
         text = text[:most] + "…"
     return "".join(_visible(character) for character in text)
@@ -23,12 +22,30 @@ def short(text: str) -> str:
     return clean(text, MOST)
 
 
+def one_line(text: str) -> str:
+    """As `short`, on one line, and nothing in it that a CI log takes for a command."""
+    return _no_command(" ".join(short(text).split()))
+
+
+def code_line(text: str) -> str:
+    """A line of source with its columns kept."""
+    return _no_command(short(text.rstrip()).replace("\n", " "))
+
+
+def _no_command(text: str) -> str:
+    """GitHub's runner obeys `::name::` where a line begins and `##[name]` anywhere in it."""
+    return re.sub(r"(^|\s)::", r"\1: :", text).replace("##[", "## [")
+
+
 def _visible(character: str) -> str:
+    """Spaces of other scripts stay; what has no shape of its own is written as its number."""
+    if character in "\u2028\u2029":
+        return "\n"
     if character in "\n\t" or character.isprintable():
         return character
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
-        return f"\\u{ord(character):04x}"
-    return character
+    if character.isspace() and character >= "\xa0":
+        return character
+    return f"\\u{ord(character):04x}"
 
 
 def number(value: float | int | str | None) -> str:

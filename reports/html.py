@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jinja2
 
-from recipe_check.results import Cause, Report, Result, Status
+from recipe_check.results import Cause, CauseState, Location, Report, Result
 
-from . import _plots, _tables, _text
-from .terminal import last_line
+from . import _plots, _tables, _text, _verdict
+from ._limits import left_out
 
 _CSS_CLASS = {"fail": "fail", "warn": "warn", "pass": "pass", "error": "err",
               "suppressed": "supp", "skip": "skipd"}  # fmt: skip
-_WORDS = {"fail": "Failed", "error": "Broke", "warn": "Warning", "pass": "Passed",
-          "suppressed": "Suppressed", "skip": "Skipped"}  # fmt: skip
 _MOST_ROWS = 200
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Results of one kind, and how many stand before it."""
-
-    status: str
-    title: str
-    results: tuple[Result, ...]
-    start: int
 
 
 class HtmlReport:
@@ -41,21 +29,21 @@ class HtmlReport:
     def render(self, report: Report) -> str:
         environment = _environment()
         style = _source("report.css")
+        ordered = _verdict.ordered(report.results)
         return environment.get_template("report.html.j2").render(
             report=report,
-            style=_CheckedStyle(style),
-            style_hash=_hash(style),
+            style=_Ours(style),
+            style_hash=_Ours(base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()),
             css=_CSS_CLASS,
-            words=_WORDS,
-            groups=_groups(report.results),
-            statuses={result.id: result.status.value for result in report.results},
-            ids={result.id for result in report.results},
-            findings=[r for r in _ordered(report.results) if r.is_finding],
-            others=[r for r in _ordered(report.results) if not r.is_finding],
+            words=_verdict.WORDS,
+            headline=_verdict.headline(report),
+            groups=_verdict.groups(report.results),
+            statuses={r.id: _verdict.shown_status(r) for r in report.results},
+            findings=[r for r in ordered if r.is_finding],
+            others=[r for r in ordered if not r.is_finding],
             layer_table=_tables.layer_table(report.layers),
             most_rows=_MOST_ROWS,
-            tally=last_line(report),
-            **_headline(report),
+            tally=_verdict.last_line(report),
         )
 
 
@@ -67,8 +55,8 @@ def draw_ahead(results: Iterable[Result]) -> None:
                 _plots.svg(detail)
 
 
-class _CheckedStyle(str):
-    """Our own style sheet: the one text that is not escaped, since its hash must hold."""
+class _Ours(str):
+    """Text that we made ourselves, style sheet and pictures: neither cut nor escaped."""
 
     def __html__(self) -> str:
         return str(self)
@@ -79,22 +67,38 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader("recipe_check.reports", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "short": lambda value: _text.short(str(value)),
-        "clean": lambda value: _text.clean(str(value)),
+        "long": lambda value: _Long(_text.clean(value)),
+        "sentence": _sentence,
         "number": _text.number,
         "seconds": _text.seconds,
-        "command": lambda words: shlex.join(words),
-        "svg": _plots.svg,
+        "command": lambda words: _Long(_text.clean(shlex.join(words))),
+        "anchor": lambda id: re.sub(r"[^A-Za-z0-9-]", "_", id)[:100],
+        "svg": lambda detail: _Ours(_plots.svg(detail)),
         "is_picture": _plots.is_picture,
         "as_table": _tables.as_table,
+        "numeric": _tables.numeric,
         "alt": _tables.alt,
+        "left_out": left_out,
         "sort_causes": _sorted_causes,
+        "source_parts": _source_parts,
     }
     return environment
+
+
+class _Long(str):
+    """Cleaned text that may be longer than a name: a traceback, a command."""
+
+
+def _finalize(value: Any) -> Any:
+    """Every value that a template prints is made safe to show, whoever wrote the template."""
+    if hasattr(value, "__html__") or isinstance(value, _Long):
+        return value
+    return _text.short(str(value))
 
 
 def _source(name: str) -> str:
@@ -102,58 +106,26 @@ def _source(name: str) -> str:
     return loader.get_source(jinja2.Environment(), name)[0]
 
 
-def _hash(style: str) -> str:
-    return base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-
-
-def _status(result: Result) -> str:
-    return "suppressed" if result.suppressed else result.status.value
-
-
-def _ordered(results: Sequence[Result]) -> list[Result]:
-    order = list(_WORDS)
-    return sorted(results, key=lambda result: order.index(_status(result)))
-
-
-def _groups(results: Sequence[Result]) -> list[_Group]:
-    found: list[_Group] = []
-    for status, title in _WORDS.items():
-        members = tuple(result for result in results if _status(result) == status)
-        if members:
-            start = sum(len(group.results) for group in found)
-            found.append(_Group(status, title, members, start))
-    return found
+def _sentence(text: str) -> str:
+    """A capital and a full stop, but for a text that begins with a name such as `fc1`."""
+    text = _text.short(text).strip()
+    first = text.split(maxsplit=1)[0] if text else ""
+    if first.isalpha() and first.islower():
+        text = text[0].upper() + text[1:]
+    return text if not text or text[-1] in ".!?:;…" else f"{text}."
 
 
 def _sorted_causes(causes: Sequence[Cause]) -> list[Cause]:
-    order = ("matches", "ruled out", "not tested")
-    return sorted(causes, key=lambda cause: order.index(cause.state.value))
+    order = list(CauseState)
+    return sorted(causes, key=lambda cause: order.index(cause.state))
 
 
-def _headline(report: Report) -> dict[str, Any]:
-    """The verdict band: the sentence, what follows from it, and its mood."""
-    counts = report.counts
-    ran = len(report.results) - counts["skip"]
-    failed, warned, broke = counts["fail"], counts["warn"], counts["error"]
-    if failed:
-        mistakes = [r for r in report.roots if _root_status(report, r.check) is Status.FAIL]
-        points = f"They point to {_text.plural(len(mistakes), 'root cause')}." if mistakes else ""
-        text, sub, mood = f"{failed} of {ran} checks failed", f"{points} Fix before you train.", ""
-    elif broke:
-        text = f"{_text.plural(broke, 'check')} broke"
-        sub, mood = "The other results hold; these say nothing about the model.", "mid"
-    elif report.run.interrupted:
-        text, sub, mood = "Interrupted", "These results are partial.", "mid"
-    elif not ran:
-        text, sub, mood = "Nothing was checked", "Every check was skipped; see the reasons.", "mid"
-    elif warned:
-        text = f"Ready to train, with {_text.plural(warned, 'warning')}"
-        sub, mood = "No check found evidence of a defect.", "mid"
-    else:
-        text, sub, mood = "Ready to train", "No check found evidence of a defect.", "ok"
-    statuses = {"": "fail", "mid": "error" if broke else "warn", "ok": "pass"}
-    return {"headline": text, "subline": sub.strip(), "mood": mood, "mood_status": statuses[mood]}
-
-
-def _root_status(report: Report, id: str) -> Status:
-    return next(result.status for result in report.results if result.id == id)
+def _source_parts(location: Location) -> tuple[str, str, str]:
+    """The source line without its indent: before, at and after the marked columns."""
+    source = location.source.rstrip()
+    indent = len(source) - len(source.lstrip())
+    if location.column is None or location.end_column is None:
+        return source[indent:], "", ""
+    start = max(location.column - 1, indent)
+    end = max(location.end_column - 1, start)
+    return source[indent:start], source[start:end], source[end:]

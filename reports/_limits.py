@@ -1,0 +1,43 @@
+"""How much of a long detail a report shows, and the words that say so."""
+
+from __future__ import annotations
+
+import math
+
+from recipe_check.results import Bars, Detail, Images, Matrix, Series
+
+MOST_BARS = 40
+MOST_LINES = 24
+MOST_CELLS = 32  # rows and columns of a heat map
+MOST_IMAGES = 64
+
+
+def bars_shown(detail: Bars) -> list[int]:
+    """Places of the items to draw, in order: all, or the extremes with what is not finite."""
+    count = min(len(detail.names), len(detail.values))
+    if count <= MOST_BARS:
+        return list(range(count))
+    ranked = sorted(
+        range(count), key=lambda i: (not math.isfinite(detail.values[i]), _key(detail, i))
+    )
+    half = MOST_BARS // 2
+    return sorted(ranked[:half] + ranked[-half:])
+
+
+def _key(detail: Bars, place: int) -> float:
+    value = detail.values[place]
+    return value if math.isfinite(value) else 0.0
+
+
+def left_out(detail: Detail) -> str:
+    """A sentence about what the picture leaves out, '' where it shows all."""
+    if isinstance(detail, Bars) and len(detail.names) > MOST_BARS:
+        half = MOST_BARS // 2
+        return f"The {half} smallest and the {half} largest of {len(detail.names)} are drawn."
+    if isinstance(detail, Series) and len(detail.lines) > MOST_LINES:
+        return f"The first {MOST_LINES} of {len(detail.lines)} lines are drawn."
+    if isinstance(detail, Matrix) and len(detail.values) > MOST_CELLS:
+        return f"The first {MOST_CELLS} of {len(detail.values)} rows are drawn."
+    if isinstance(detail, Images) and len(detail.pixels) > MOST_IMAGES:
+        return f"The first {MOST_IMAGES} of {len(detail.pixels)} pictures are drawn."
+    return ""
