@@ -12,7 +12,7 @@ import torch
 from recipe_check import NotApplicable, tree
 from recipe_check.errors import UserCodeError
 from recipe_check.lab import seed_everything
-from recipe_check.probes.training import Fit, evaluating, held_losses
+from recipe_check.probes.training import Fit, held_losses
 
 from ._batch_fit import fit_batch
 from ._rows import batch_size, input_axes, take
@@ -23,7 +23,8 @@ from .overfit_one_batch import OverfitOneBatch
 if TYPE_CHECKING:
     from recipe_check import Lab, Rig
 
-TRAIN_BATCHES = 16  # few, so that a model without a signal learns them by heart and shows it
+TRAIN_BATCHES = 24  # few, so that a model without a signal learns them by heart and shows it
+TRAIN_SAMPLES = 256  # more batches than that where they are small
 HELD_PIECES = 6  # at least so many paired losses, or the t statistic says little
 ROUND = 20  # steps between two looks at the held-out batches
 
@@ -44,7 +45,7 @@ def see_arms(lab: Lab, steps: int, seconds: float, decided: Any) -> Arms:
         raise NotApplicable("the batch has no target apart from its inputs")
     if not lab.held_batches:
         raise NotApplicable("the loader has one batch: nothing can be held out")
-    train = [rig.put(_own(b)) for b in lab.train_batches[:TRAIN_BATCHES]]
+    train = [rig.put(_own(b)) for b in _enough(lab.train_batches)]
     if not _targets_matter(rig, train, places):
         raise NotApplicable("the loss does not use the targets of the batch")
     held = _pieces(lab, rig, [rig.put(_own(b)) for b in lab.held_batches])
@@ -67,6 +68,18 @@ def see_arms(lab: Lab, steps: int, seconds: float, decided: Any) -> Arms:
     return found
 
 
+def _enough(batches: Sequence[Any]) -> list[Any]:
+    """The first 24 batches, more where they are small."""
+    found: list[Any] = []
+    rows = 0
+    for batch in batches:
+        if len(found) >= TRAIN_BATCHES and rows >= TRAIN_SAMPLES:
+            break
+        found.append(batch)
+        rows += next((len(leaf) for leaf in tree.leaves(batch) if leaf.ndim), 1)
+    return found
+
+
 def _round(run: Fit, batches: Sequence[Any], held: Sequence[Any]) -> Round:
     """More steps, then a look at the held-out pieces."""
     run.steps(batches, ROUND)
@@ -80,7 +93,7 @@ def _arms(
 ) -> Arms:
     level = lab.cached("loss-level", lambda: see_level(lab))
     prior = None
-    if level is not None and level.kind == "cross_entropy":
+    if level is not None and level.kind == "cross_entropy" and level.complete:
         prior = sum(s.best_constant for s in level.samples) / len(level.samples)
     return Arms(
         real=Arm("real inputs", tuple(rounds["real"])),
@@ -122,9 +135,9 @@ def _targets_matter(rig: Rig, batches: Sequence[Any], places: Places) -> bool:
 
 
 def _loss(rig: Rig, batch: Any) -> float:
-    with evaluating(rig):
+    with rig.looking():
         seed_everything(0)
-        return float(rig.step(batch).loss)
+        return float(rig.step(batch).loss.detach())
 
 
 def _is_mask(leaf: torch.Tensor) -> bool:
@@ -184,7 +197,7 @@ def _pieces(lab: Lab, rig: Rig, held: list[Any]) -> list[Any]:
     cuts = -(-HELD_PIECES // len(held))
     try:
         found = [piece for batch in held for piece in _cut(lab, rig, batch, cuts)]
-        with evaluating(rig):
+        with rig.looking():
             rig.step(found[-1])
     except (NotApplicable, UserCodeError):
         return held

@@ -11,7 +11,7 @@ import torch
 
 from recipe_check import NotApplicable
 from recipe_check.lab import seed_everything
-from recipe_check.probes.training import Fit, evaluating, run_until
+from recipe_check.probes.training import Fit, run_until
 from recipe_check.probes.watch import LossObserver, LossTerm, Watch
 
 from ._causes import TestedCause, causes_of
@@ -66,9 +66,9 @@ def _fit(lab: Lab, steps: int, seconds: float, enough: float) -> BatchFit:
 
 def _look(rig: Rig, batch: Any) -> _Look:
     observer = LossObserver()
-    with evaluating(rig), Watch(observer):
+    with rig.looking(), Watch(observer):
         seed_everything(0)
-        loss = float(rig.step(batch).loss)
+        loss = float(rig.step(batch).loss.detach())
     total = sum(float(t.value.sum()) for t in observer.terms)
     whole = bool(observer.terms) and abs(total - loss) <= 1e-3 * max(abs(loss), 1e-9)
     return _Look(observer.terms, loss, whole)

@@ -12,7 +12,6 @@ from torch import nn
 
 from recipe_check import Cause, CauseState, Location, tree
 from recipe_check.lab import seed_everything
-from recipe_check.probes.training import evaluating
 from recipe_check.probes.watch import LossTerm
 
 from ._floor import is_broadcast
@@ -162,7 +161,7 @@ def _dead(lab: Lab) -> TestedCause:
 
 def _ignores_input(rig: Rig, batch: Any) -> TestedCause:
     """Whether the fitted model gives every sample the same output."""
-    with evaluating(rig):
+    with rig.looking():
         seed_everything(0)
         output = rig.forward(batch)
     leaves = [t for t in tree.leaves(output) if t.is_floating_point() and t.ndim and t.shape[0] > 1]

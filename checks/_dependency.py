@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from recipe_check import tree
 from recipe_check.errors import UserCodeError
 
 from ._mixing import Op, mixing_op
@@ -79,10 +78,7 @@ def _replace_groups(rows: Rows, base: list[torch.Tensor]) -> tuple[list[float], 
 
 def _is_noisy(rows: Rows, base: list[torch.Tensor]) -> bool:
     """Whether the output is random in evaluation mode: then rows cannot be compared in order."""
-    torch.manual_seed(NOISE_SEED + 1)
-    with torch.no_grad():
-        output = rows.rig.forward(rows.rig.put(rows.batch))
-    leaves = [t for t in tree.leaves(output) if t.is_floating_point() or t.is_complex()]
+    leaves = forward_leaves(rows.rig, rows.call, rows.batch, NOISE_SEED + 1)
     again = [
         leaves[place].movedim(axis, 0).reshape(rows.axes.rows, -1)
         for place, axis in rows.axes.outputs.items()
@@ -103,7 +99,7 @@ def _alone_error(rows: Rows, base: list[torch.Tensor]) -> tuple[float | None, st
     was raised where a single sample does not run."""
     single = take(rows.batch, rows.axes.inputs, torch.arange(1))
     try:
-        found = forward_leaves(rows.rig, single)
+        found = forward_leaves(rows.rig, rows.call, single)
     except UserCodeError as error:
         return None, str(error)
     worst = 0.0

@@ -36,11 +36,11 @@ def attainable(term: LossTerm, rows: torch.Tensor | None) -> float:
     `rows` maps each sample to one of the distinct inputs: samples with the same input must share
     their prediction, so that conflicting labels cost what they must. None: all are free.
     """
-    start = term.prediction.detach().double()
-    free = torch.zeros_like(start)
+    shape = list(term.prediction.shape)
     if rows is not None:
-        free = torch.zeros_like(start[: int(rows.max()) + 1])
-    free.requires_grad_(True)
+        shape[0] = int(rows.max()) + 1
+    device = term.prediction.device
+    free = torch.zeros(shape, dtype=torch.float64, device=device, requires_grad=True)
     optimizer = torch.optim.LBFGS([free], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:

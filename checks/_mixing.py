@@ -15,7 +15,7 @@ from recipe_check.userframes import caller_location
 from ._rows import TOLERANCE, Rows, forward_leaves
 
 if TYPE_CHECKING:
-    from recipe_check import Rig
+    pass
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class OpRecorder:
 
 def mixing_op(rows: Rows, group: Sequence[int]) -> Op | None:
     """The operation to blame when replacing `group` changes other rows; two forward passes."""
-    before = _record(rows.rig, rows.batch)
-    after = _record(rows.rig, rows.replaced(group))
+    before = _record(rows, rows.batch)
+    after = _record(rows, rows.replaced(group))
     if [op.name for op in before] != [op.name for op in after]:
         return None
     states = [_state(a, b, rows.axes.rows, set(group)) for a, b in zip(before, after, strict=True)]
@@ -60,10 +60,10 @@ def mixing_op(rows: Rows, group: Sequence[int]) -> Op | None:
     return None
 
 
-def _record(rig: Rig, batch: Any) -> list[Op]:
+def _record(rows: Rows, batch: Any) -> list[Op]:
     recorder = OpRecorder()
     with Watch(recorder):
-        forward_leaves(rig, batch)
+        forward_leaves(rows.rig, rows.call, batch)
     return recorder.ops
 
 

@@ -8,7 +8,7 @@ inputs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,10 +45,11 @@ class Rows:
     batch: Any
     axes: Axes
     donors: dict[int, torch.Tensor]
+    call: Call
 
     def outputs(self, batch: Any) -> list[torch.Tensor]:
         """Float outputs that have a batch axis, that axis first, flattened to (rows, features)."""
-        found = forward_leaves(self.rig, batch)
+        found = forward_leaves(self.rig, self.call, batch)
         return [
             found[place].movedim(axis, 0).reshape(self.axes.rows, -1)
             for place, axis in self.axes.outputs.items()
@@ -72,11 +73,14 @@ class Rows:
         return tree.replace_leaves(self.batch, changed)
 
 
-def forward_leaves(rig: Rig, batch: Any) -> list[torch.Tensor]:
+Call = Callable[[Any], Any]  # from a batch (on the device) to the model's output
+
+
+def forward_leaves(rig: Rig, call: Call, batch: Any, seed: int = NOISE_SEED) -> list[torch.Tensor]:
     """All floating tensors of the model's output, detached, with fixed noise."""
-    seed_everything(NOISE_SEED)
-    with torch.no_grad():
-        output = rig.forward(rig.put(batch))
+    seed_everything(seed)
+    with rig.looking():
+        output = call(rig.put(batch))
     if output is None:
         raise NotApplicable("the training step returns no model output to compare")
     return [t.detach() for t in tree.leaves(output) if t.is_floating_point() or t.is_complex()]
@@ -84,13 +88,13 @@ def forward_leaves(rig: Rig, batch: Any) -> list[torch.Tensor]:
 
 def find_rows(lab: Lab, rig: Rig) -> Rows:
     """A batch of few rows with its axes; raises NotApplicable where there is no batch axis."""
-    batch = lab.train_batches[0]
-    size = batch_size(lab, rig, batch)
-    axes_in = input_axes(rig, batch, size)
+    batch, donor, call = _model_call(lab, rig)
+    size = batch_size(lab, rig, lab.train_batches[0])
+    axes_in = input_axes(rig, batch, size, whole=rig.subject.training_step is not None)
     for count in dict.fromkeys((min(ROWS, size), size)):
         chosen = take(batch, axes_in, torch.arange(count))
         try:
-            outputs = _output_axes(rig, chosen, axes_in, count)
+            outputs = _output_axes(rig, call, chosen, axes_in, count)
         except UserCodeError:
             if count == size:
                 raise
@@ -98,8 +102,45 @@ def find_rows(lab: Lab, rig: Rig) -> Rows:
         if not outputs:
             raise NotApplicable("no axis of the output follows the number of samples")
         axes = Axes(axes_in, outputs, count)
-        return Rows(rig, chosen, axes, _donors(lab, chosen, axes))
+        return Rows(rig, chosen, axes, _donors(donor, chosen, axes), call)
     raise NotApplicable("the model runs on its full batch only")
+
+
+def _model_call(lab: Lab, rig: Rig) -> tuple[Any, Any, Call]:
+    """A batch, another one, and how to run the model on it.
+
+    With a training step these are the arguments of its first call of the model: what a step does
+    around the model (mixing samples up, comparing them) is not the model's.
+    """
+    batches = lab.train_batches
+    other = batches[1] if len(batches) > 1 else None
+    if rig.subject.training_step is None:
+        return batches[0], other, rig.forward
+    first = _arguments(rig, batches[0])
+    second = _arguments(rig, other) if other is not None else None
+
+    def call(arguments: Any) -> Any:
+        args, kwargs = arguments
+        return rig.run(lambda: rig.model(*args, **kwargs))
+
+    return first, second, call
+
+
+def _arguments(rig: Rig, batch: Any) -> tuple[Any, Any]:
+    seen: list[tuple[Any, Any]] = []
+    hook = rig.model.register_forward_pre_hook(
+        lambda _m, args, kwargs: seen.append((args, kwargs)), with_kwargs=True
+    )
+    try:
+        with rig.looking():
+            rig.step(rig.put(batch))
+    finally:
+        hook.remove()
+    if not seen:
+        raise NotApplicable("the training step calls parts of the model, never the model itself")
+    args, kwargs = seen[0]
+    found: tuple[Any, Any] = tree.map_leaves((args, dict(kwargs)), torch.Tensor.detach)
+    return found
 
 
 def batch_size(lab: Lab, rig: Rig, batch: Any) -> int:
@@ -119,9 +160,10 @@ def batch_size(lab: Lab, rig: Rig, batch: Any) -> int:
     return int(first)
 
 
-def input_axes(rig: Rig, batch: Any, size: int) -> dict[int, int]:
-    """Batch axis of each input leaf; an input without one has its own way of batching."""
-    inputs = {id(leaf) for leaf in tree.leaves(rig.split(batch).inputs)}
+def input_axes(rig: Rig, batch: Any, size: int, *, whole: bool = False) -> dict[int, int]:
+    """Batch axis of each input leaf (of every leaf where `whole`); an input without one has its
+    own way of batching."""
+    inputs = {id(leaf) for leaf in tree.leaves(batch if whole else rig.split(batch).inputs)}
     found = {}
     for place, leaf in enumerate(tree.leaves(batch)):
         if id(leaf) not in inputs or leaf.ndim == 0:
@@ -154,11 +196,13 @@ def _axis_of(leaf: torch.Tensor, size: int) -> int | None:
     return next((axis for axis in range(min(leaf.ndim, 2)) if leaf.shape[axis] == size), None)
 
 
-def _output_axes(rig: Rig, batch: Any, axes: dict[int, int], count: int) -> dict[int, int]:
+def _output_axes(
+    rig: Rig, call: Call, batch: Any, axes: dict[int, int], count: int
+) -> dict[int, int]:
     """The axes of the outputs that shrink with the batch: one comparison with fewer rows."""
-    whole = forward_leaves(rig, batch)
+    whole = forward_leaves(rig, call, batch)
     fewer = max(count - 1, 1)
-    part = forward_leaves(rig, take(batch, axes, torch.arange(fewer)))
+    part = forward_leaves(rig, call, take(batch, axes, torch.arange(fewer)))
     found = {}
     for place, (one, other) in enumerate(zip(whole, part, strict=False)):
         if one.ndim != other.ndim:
@@ -175,10 +219,10 @@ def _output_axes(rig: Rig, batch: Any, axes: dict[int, int], count: int) -> dict
     return found
 
 
-def _donors(lab: Lab, batch: Any, axes: Axes) -> dict[int, torch.Tensor]:
+def _donors(donor: Any, batch: Any, axes: Axes) -> dict[int, torch.Tensor]:
     """For each input leaf rows of other samples: from another batch, else its own, shifted."""
     own = tree.leaves(batch)
-    other = tree.leaves(lab.train_batches[1]) if len(lab.train_batches) > 1 else []
+    other = tree.leaves(donor) if donor is not None else []
     found = {}
     for place, axis in axes.inputs.items():
         leaf = own[place].movedim(axis, 0)

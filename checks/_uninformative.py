@@ -49,6 +49,7 @@ class LossLevel:
     target_mean: float
     target_std: float
     classes: int
+    complete: bool  # the recorded terms are the whole loss
     summed: bool  # reduction='sum' straight into the loss
     batch: int
     location: Location | None
@@ -119,25 +120,26 @@ def see_level(lab: Lab) -> LossLevel | None:
     """
     rounds = range(INITIALISATIONS) if lab.can_reinitialise else range(1)
     samples: list[LossSample] = []
-    last: tuple[LossTerm, float, Rig] | None = None
+    last: tuple[LossTerm, float, bool, Rig] | None = None
     for number in rounds:
         rig = (lab.rig(fresh=number) if lab.can_reinitialise else lab.rig()).train()
         for batch in lab.train_batches[:BATCHES]:
             terms, loss = _terms(rig, batch)
             usable = [t for t in terms if uninformative(t) is not None]
+            whole = _close(sum(float(t.value.sum()) for t in terms), loss)
             if not usable:
                 return None
             samples.append(_sample(usable))
-            last = last or (usable[0], loss, rig)
+            last = last or (usable[0], loss, whole, rig)
     assert last is not None
     return _level(lab, tuple(samples), *last)
 
 
 def _terms(rig: Rig, batch: object) -> tuple[Sequence[LossTerm], float]:
     observer = LossObserver()
-    with torch.no_grad(), Watch(observer):
+    with rig.looking(), Watch(observer):
         loss = rig.step(rig.put(batch)).loss
-    return observer.terms, float(loss)
+    return observer.terms, float(loss.detach())
 
 
 def _sample(terms: Sequence[LossTerm]) -> LossSample:
@@ -149,7 +151,7 @@ def _sample(terms: Sequence[LossTerm]) -> LossSample:
 
 
 def _level(
-    lab: Lab, samples: tuple[LossSample, ...], term: LossTerm, loss: float, rig: Rig
+    lab: Lab, samples: tuple[LossSample, ...], term: LossTerm, loss: float, whole: bool, rig: Rig
 ) -> LossLevel:
     prediction = term.prediction.detach().double() if not term.prediction.is_complex() else (
         term.prediction.detach().abs().double()
@@ -169,6 +171,7 @@ def _level(
         target_mean=float(target.double().mean()),
         target_std=float(target.double().std(correction=0)),
         classes=prediction.shape[axis] if prediction.ndim else 1,
+        complete=whole,
         summed=summed,
         batch=prediction.shape[0] if prediction.ndim else 1,
         location=term.location,

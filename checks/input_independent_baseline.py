@@ -141,6 +141,7 @@ class InputIndependentBaseline:
     min_gain: float = 0.05  # of the control's loss
     t: float = 3.0  # paired, over held-out pieces (CHECKS)
     t_alone: float = 6.0  # enough without a minimal gain: little signal is a signal
+    t_hint: float = 1.5  # over shuffled labels: too much to say that there is no signal
     memorised: float = 0.3  # training loss this far below the zeroed arm's
     leak: float = 0.15  # zeroed inputs this far below the prior
 
@@ -210,7 +211,9 @@ class InputIndependentBaseline:
         if self._decided(seen):
             return "learns"
         train, control = seen.real.rounds[-1].train, seen.zeros.rounds[-1].train
-        if control - train >= self.memorised * abs(control):
+        share, t = gain(seen.real.best, seen.permuted.best)
+        signal = share >= self.min_gain or t > self.t_hint
+        if control - train >= self.memorised * abs(control) and not signal:
             return "misaligned"
         return "ignored" if seen.batch_progress < 0.5 else "undecided"
 

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TRAIN_BATCHES = 40  # enough for every short fit without reading a large data set
+TRAIN_SAMPLES = 256  # small batches are read until there are as many samples
 HELD_BATCHES = 8
+HELD_SAMPLES = 64
+MOST_BATCHES = 400  # of any size
 READ_SECONDS = 20.0  # a slow loader is read only this long
 READ_BYTES = 512 * 2**20
 
@@ -118,12 +121,14 @@ class Lab:
     def broken(self) -> LoadError | None:
         """Why not even one training step runs on the first batch; None where it does.
 
-        Cost: one forward pass.
+        Also finds out whether the step takes gradients itself (gradient penalties, forces), so
+        that it cannot run without a graph. Cost: two forward passes.
         """
         try:
             with self.seeded():
                 rig = self.rig().train()
                 rig.step(rig.put(self.train_batches[0]))
+                self.meter.needs_graph = self._takes_gradients(rig)
         except UserCodeError as error:
             where = f" ({error.file}, line {error.line})" if error.file else ""
             return LoadError(
@@ -132,6 +137,14 @@ class Lab:
                 error.trace,
             )
         return None
+
+    def _takes_gradients(self, rig: Rig) -> bool:
+        try:
+            with torch.no_grad():
+                rig.step(rig.put(self.train_batches[0]))
+        except UserCodeError:
+            return True
+        return False
 
     def cached(self, key: Any, make: Callable[[], T]) -> T:
         """The value made once for this key; an exception is not cached."""
@@ -147,27 +160,30 @@ class Lab:
     @cached_property
     def _batches(self) -> tuple[list[Any], list[Any]]:
         with self.seeded():
-            read = read_batches(self.subject.loader, TRAIN_BATCHES)
+            read = read_batches(self.subject.loader, TRAIN_BATCHES, TRAIN_SAMPLES)
             if not read:
                 raise UserCodeError("the data loader yields no batch")
             if self.subject.val_loader is not None:
-                held = read_batches(self.subject.val_loader, HELD_BATCHES)
+                held = read_batches(self.subject.val_loader, HELD_BATCHES, HELD_SAMPLES)
                 if held:
                     return read, held
-        cut = min(max(len(read) // 5, 1), HELD_BATCHES) if len(read) > 1 else 0
+        cut = max(len(read) // 5, 1) if len(read) > 1 else 0
         return read[: len(read) - cut], read[len(read) - cut :]
 
 
-def read_batches(loader: Any, most: int) -> list[Any]:
-    """Up to `most` batches, fewer when the loader is slow or they are large."""
+def read_batches(loader: Any, most: int, samples: int = 0) -> list[Any]:
+    """`most` batches, more of them until there are `samples` rows; fewer when the loader is
+    slow or they are large."""
     found: list[Any] = []
-    start, size = time.monotonic(), 0
+    start, size, rows = time.monotonic(), 0, 0
     try:
         for batch in loader:
             found.append(batch)
             size += sum(leaf.numel() * leaf.element_size() for leaf in tree.leaves(batch))
+            rows += next((len(leaf) for leaf in tree.leaves(batch) if leaf.ndim), 1)
+            enough = (len(found) >= most and rows >= samples) or len(found) >= MOST_BATCHES
             slow = time.monotonic() - start > READ_SECONDS
-            if len(found) >= most or slow or size > READ_BYTES:
+            if enough or slow or size > READ_BYTES:
                 break
     except Exception as error:
         where = error_location(error)

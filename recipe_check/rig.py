@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ class Meter:
     forward: int = 0
     backward: int = 0
     steps: int = 0
+    needs_graph: bool = False  # the user's step takes gradients itself, also when only looked at
 
     def cost(self) -> Cost:
         return Cost(forward=self.forward, backward=self.backward, steps=self.steps)
@@ -121,6 +123,19 @@ class Rig:
             lambda: torch.autograd.grad(scalar, list(inputs), retain_graph=keep, allow_unused=True)
         )
 
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """No autograd graph in the block, unless the user's own step takes gradients; running
+        statistics are put back, so that a look leaves no trace."""
+        buffers = [(b, b.detach().clone()) for b in self.model.buffers()]
+        try:
+            with nullcontext() if self.meter.needs_graph else torch.no_grad():
+                yield
+        finally:
+            with torch.no_grad():
+                for buffer, value in buffers:
+                    buffer.copy_(value)
+
     def update(self, optimizer: torch.optim.Optimizer, batch: Any) -> torch.Tensor:
         """One training step; returns the detached loss before it."""
         optimizer.zero_grad(set_to_none=True)
@@ -145,6 +160,11 @@ class Rig:
         return [(name, p) for name, p in named if p.requires_grad]
 
     # -- internals ---------------------------------------------------------------------------
+
+    def run(self, call: Callable[[], T]) -> T:
+        """One forward pass of the user's code, counted and guarded."""
+        self.meter.forward += 1
+        return self._guarded(call)
 
     def _guarded(self, run: Callable[[], T]) -> T:
         try:

@@ -132,7 +132,7 @@ def _more_positions(lab: Lab, rig: Rig, rectifiers: RectifierObserver) -> None:
         fewest = rectifiers.fewest_positions()
         if fewest is None or fewest >= POSITIONS:
             return
-        with torch.no_grad(), rectifiers.stack.following(), Watch(rectifiers):
+        with rig.looking(), rectifiers.stack.following(), Watch(rectifiers):
             rig.step(rig.put(batch))
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -84,21 +83,9 @@ def run_until(
             return
 
 
-@contextmanager
-def evaluating(rig: Rig) -> Iterator[None]:
-    """No gradients, and running statistics as they were: a look that leaves no trace."""
-    buffers = [(b, b.detach().clone()) for b in rig.model.buffers()]
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for buffer, value in buffers:
-            buffer.copy_(value)
-
-
 def held_losses(rig: Rig, batches: Sequence[Any], noise_seed: int = 0) -> list[float]:
     """Loss of each batch without learning from it; one synchronisation."""
-    with evaluating(rig):
+    with rig.looking():
         found = []
         for number, batch in enumerate(batches):
             seed_everything(noise_seed + number)

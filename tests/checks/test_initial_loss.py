@@ -113,6 +113,7 @@ def level(measured: float, expected: float = 1.0, **changes) -> LossLevel:
         "target_mean": 0.0,
         "target_std": 1.0,
         "classes": 10,
+        "complete": True,
         "summed": False,
         "batch": 32,
         "location": None,
