@@ -44,7 +44,7 @@ pytest: $(VENV)/.installed
 	$(BIN)/python -m pytest
 
 benchmark-detection: $(VENV)/.installed
-	$(BIN)/python -m benchmarks.detection
+	$(BIN)/python -m benchmarks.detection --write
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TRAIN_BATCHES = 24  # few, so that a model without a signal learns them by heart and shows it
 TRAIN_SAMPLES = 256  # more batches than that where they are small
 HELD_PIECES = 6  # at least so many paired losses, or the t statistic says little
+ABLE = 0.5  # progress on one batch from which a model can learn samples by heart
+LEARN_BY_HEART = 1000  # steps on few samples, where 400 of each arm did not decide
 ROUND = 20  # steps between two looks at the held-out batches
 
 
@@ -65,6 +67,32 @@ def see_arms(lab: Lab, steps: int, seconds: float, decided: Any) -> Arms:
         for name, (batches, pieces) in arms.items():
             rounds[name].append(_round(runs[name], batches, pieces))
         found = _arms(lab, rounds, fit.progress, fit.best.rate, _only_blank(train[0], places))
+    if not decided(found) and fit.progress >= ABLE:
+        small = Fit(lab.rig().quiet(), fit.best.rate)
+        few = _first_samples(train)
+        while _goes_on(found, small, time.monotonic() - start, seconds):
+            rounds["real"].append(_round(small, few, held, after=found.steps))
+        found = _arms(lab, rounds, fit.progress, fit.best.rate, found.all_inputs_blank)
+    return found
+
+
+def _goes_on(found: Arms, small: Fit, spent: float, seconds: float) -> bool:
+    """Until the few samples are known by heart: had they anything in common with the held-out
+    ones, it would have shown on the way."""
+    control = found.zeros.rounds[-1].train
+    known = bool(small.losses) and sum(small.losses[-ROUND:]) / ROUND < 0.5 * control
+    return not known and len(small.losses) < LEARN_BY_HEART and spent < 2 * seconds
+
+
+def _first_samples(batches: Sequence[Any]) -> list[Any]:
+    """The first batches that hold 256 samples together."""
+    found: list[Any] = []
+    rows = 0
+    for batch in batches:
+        if rows >= TRAIN_SAMPLES:
+            break
+        found.append(batch)
+        rows += next((len(leaf) for leaf in tree.leaves(batch) if leaf.ndim), 1)
     return found
 
 
@@ -80,12 +108,12 @@ def _enough(batches: Sequence[Any]) -> list[Any]:
     return found
 
 
-def _round(run: Fit, batches: Sequence[Any], held: Sequence[Any]) -> Round:
-    """More steps, then a look at the held-out pieces."""
+def _round(run: Fit, batches: Sequence[Any], held: Sequence[Any], after: int = 0) -> Round:
+    """More steps, then a look at the held-out pieces; counted from `after`."""
     run.steps(batches, ROUND)
     recent = run.losses[-max(min(len(batches), ROUND), 1) :]
     losses = held_losses(run.rig, held)
-    return Round(len(run.losses), sum(recent) / len(recent), tuple(losses))
+    return Round(after + len(run.losses), sum(recent) / len(recent), tuple(losses))
 
 
 def _arms(

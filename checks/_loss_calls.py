@@ -145,6 +145,20 @@ def _negative(term: LossTerm, origin: Origin) -> Breach | None:
     )
 
 
+def _flipped(term: LossTerm, origin: Origin) -> Breach | None:
+    """The step minimises minus a loss that has a lowest value."""
+    value = float(term.value.detach().sum())
+    if not is_bounded(term) or value <= 1e-6 or abs(origin.loss + value) > 1e-4 * value:
+        return None
+    return Breach(
+        "the sign of the loss is flipped",
+        f"{term.kind} is {value:.3g}, and the step minimises {origin.loss:.3g}",
+        "remove the minus: the optimizer minimises",
+        term.location,
+        certain=True,
+    )
+
+
 def _weights(term: LossTerm, origin: Origin) -> Breach | None:
     """Class weights are meant to lift rare classes."""
     weight = term.kwargs.get("weight", term.args[0] if term.args else None)
@@ -173,7 +187,8 @@ def _weights(term: LossTerm, origin: Origin) -> Breach | None:
 
 
 RULES: tuple[Rule, ...] = (
-    _wrong_axis, _squashed, _broadcast, _no_log, _one_output, _averaged, _negative, _weights,
+    _wrong_axis, _squashed, _broadcast, _no_log, _one_output, _averaged, _negative, _flipped,
+    _weights,
 )  # fmt: skip
 TITLES = (
     "squashed scores instead of raw ones",
@@ -182,4 +197,5 @@ TITLES = (
     "one output for several classes",
     "softmax over the batch axis",
     "the loss is below its lowest value",
+    "the sign of the loss is flipped",
 )

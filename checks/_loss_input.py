@@ -41,6 +41,7 @@ class Origin:
     axis: int | None
     shape: tuple[int, ...]
     label_counts: tuple[int, ...]
+    loss: float  # of the whole step
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,14 @@ def _origins(lab: Lab) -> list[tuple[LossTerm, Origin]]:
     losses, squashes = LossObserver(), _Squashes()
     with Watch(losses, squashes):
         seed_everything(lab.seed)
-        rig.step(rig.put(lab.train_batches[0]))
+        loss = float(rig.step(rig.put(lab.train_batches[0])).loss.detach())
     counts = _label_counts(lab, losses.terms)
     found = []
     for term in losses.terms:
         node = _squashing_node(term)
         op = _SQUASHING.get(_base(node), "") if node is not None else ""
         where, axis = squashes.seen.get(node, (None, None))
-        found.append((term, Origin(op, where, axis, tuple(term.prediction.shape), counts)))
+        found.append((term, Origin(op, where, axis, tuple(term.prediction.shape), counts, loss)))
     return found
 
 

@@ -12,7 +12,10 @@ from recipe_check import Location, tree
 from recipe_check.probes.watch import Watch, op_name
 from recipe_check.userframes import caller_location
 
-from ._rows import TOLERANCE, Rows, forward_leaves
+from ._rows import TOLERANCE, Call, Rows, forward_leaves
+
+if TYPE_CHECKING:
+    from recipe_check import Rig
 
 if TYPE_CHECKING:
     pass
@@ -49,8 +52,8 @@ class OpRecorder:
 
 def mixing_op(rows: Rows, group: Sequence[int]) -> Op | None:
     """The operation to blame when replacing `group` changes other rows; two forward passes."""
-    before = _record(rows, rows.batch)
-    after = _record(rows, rows.replaced(group))
+    before = record(rows.rig, rows.call, rows.batch)
+    after = record(rows.rig, rows.call, rows.replaced(group))
     if [op.name for op in before] != [op.name for op in after]:
         return None
     states = [_state(a, b, rows.axes.rows, set(group)) for a, b in zip(before, after, strict=True)]
@@ -60,10 +63,11 @@ def mixing_op(rows: Rows, group: Sequence[int]) -> Op | None:
     return None
 
 
-def _record(rows: Rows, batch: Any) -> list[Op]:
+def record(rig: Rig, call: Call, batch: Any) -> list[Op]:
+    """Every floating result of one pass, in order."""
     recorder = OpRecorder()
     with Watch(recorder):
-        forward_leaves(rows.rig, rows.call, batch)
+        forward_leaves(rig, call, batch)
     return recorder.ops
 
 

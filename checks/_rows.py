@@ -88,7 +88,7 @@ def forward_leaves(rig: Rig, call: Call, batch: Any, seed: int = NOISE_SEED) -> 
 
 def find_rows(lab: Lab, rig: Rig) -> Rows:
     """A batch of few rows with its axes; raises NotApplicable where there is no batch axis."""
-    batch, donor, call = _model_call(lab, rig)
+    batch, donor, call = model_call(lab, rig)
     size = batch_size(lab, rig, lab.train_batches[0])
     axes_in = input_axes(rig, batch, size, whole=rig.subject.training_step is not None)
     for count in dict.fromkeys((min(ROWS, size), size)):
@@ -106,18 +106,19 @@ def find_rows(lab: Lab, rig: Rig) -> Rows:
     raise NotApplicable("the model runs on its full batch only")
 
 
-def _model_call(lab: Lab, rig: Rig) -> tuple[Any, Any, Call]:
+def model_call(lab: Lab, rig: Rig, probe: Rig | None = None) -> tuple[Any, Any, Call]:
     """A batch, another one, and how to run the model on it.
 
     With a training step these are the arguments of its first call of the model: what a step does
-    around the model (mixing samples up, comparing them) is not the model's.
+    around the model (mixing samples up, comparing them) is not the model's. They are captured
+    on `probe` where `rig` itself cannot run the step (another precision).
     """
     batches = lab.train_batches
     other = batches[1] if len(batches) > 1 else None
     if rig.subject.training_step is None:
         return batches[0], other, rig.forward
-    first = _arguments(rig, batches[0])
-    second = _arguments(rig, other) if other is not None else None
+    first = _arguments(probe or rig, batches[0])
+    second = _arguments(probe or rig, other) if other is not None else None
 
     def call(arguments: Any) -> Any:
         args, kwargs = arguments

@@ -52,9 +52,9 @@ class LossContract:
     fail: softmax, sigmoid or ReLU made the prediction of cross_entropy, nll_loss or
     binary_cross_entropy_with_logits; probabilities or raw scores in nll_loss; prediction and
     target of an elementwise loss are broadcast; one output for several classes; softmax over a
-    single output or over the batch axis; kl_div on probabilities; a bounded loss below zero. warn:
-    kl_div with reduction='mean'; class weights that grow with the class's frequency. log_softmax
-    before cross_entropy is idempotent: a note.
+    single output or over the batch axis; kl_div on probabilities; a bounded loss below zero, or
+    with its sign flipped. warn: kl_div with reduction='mean'; class weights that grow with the
+    class's frequency. log_softmax before cross_entropy is idempotent: a note.
 
     Cost
     ----

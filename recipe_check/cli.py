@@ -146,7 +146,7 @@ def show(**given: Any) -> None:
     from recipe_check.reports.terminal import clean
 
     with Engine(_request(given)) as engine:
-        loaded = engine.load(rehearse=False)
+        loaded = engine.load()
     click.echo(clean(f"{loaded.target.file} on {loaded.device}"))
     for found in loaded.target.found:
         click.echo(clean(f"  {found.role:<14} {found.summary:<44} {found.how}"))

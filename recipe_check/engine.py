@@ -176,12 +176,10 @@ class Engine:
         """Seconds of the budget that are left."""
         return self.budget - (time.monotonic() - self.started)
 
-    def load(self, *, rehearse: bool = True) -> Loaded:
-        """Loads the target and takes one step on it; raises LoadError with the user's frames."""
+    def load(self) -> Loaded:
+        """Loads the target; raises LoadError with the user's frames."""
         try:
             answer = self._start()
-            if rehearse:
-                self._ask("rehearse", None, max(self.left, 1.0), "first step")
         except WorkerDied as death:
             raise LoadError(
                 f"loading {self.request.target}: {death}",
@@ -192,6 +190,16 @@ class Engine:
             device=answer["device"],
             environment=tuple((k, v) for k, v in answer["environment"]),
         )
+
+    def rehearse(self) -> LoadError | None:
+        """Takes one step on the first batch; returns why it does not run, None where it does."""
+        try:
+            self._ask("rehearse", None, max(self.left, 1.0), "first step")
+        except WorkerDied as death:
+            return LoadError(f"one training step on the first batch: {death}")
+        except LoadError as error:
+            return error
+        return None
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Result]:
         """Results in order; what was not run is a skip that says why."""

@@ -42,10 +42,11 @@ def run_target(given: Mapping[str, Any], command: tuple[str, ...]) -> int:
         engine.on_result = drawing.also(screen.result)
         try:
             loaded = engine.load()
+            broken = engine.rehearse()
         finally:
             screen.progress.clear()
         screen.header(loaded, plan)
-        report = perform(plan, engine, loaded)
+        report = perform(plan, engine, loaded, broken)
         screen.progress.clear()
         screen.output(engine.output())
     write_reports(report, outputs)

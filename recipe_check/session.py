@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 import msgspec
 
 from recipe_check.engine import Engine, Job, Loaded
+from recipe_check.errors import LoadError
 from recipe_check.policy import decide, roots
 from recipe_check.request import LoadRequest
-from recipe_check.results import SCHEMA, Report, Result, Run, Status, Tool
+from recipe_check.results import SCHEMA, Report, Result, Run, Status, Tool, Verdict
+from recipe_check.runner import as_result
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,16 @@ class Plan:
     version: str
 
 
-def perform(plan: Plan, engine: Engine, loaded: Loaded) -> Report:
-    """Runs the jobs on a loaded engine and puts the report together."""
+def perform(plan: Plan, engine: Engine, loaded: Loaded, broken: LoadError | None) -> Report:
+    """Runs the jobs on a loaded engine and puts the report together.
+
+    Where not even one training step runs, the data may say why: only their checks are run, and
+    `broken` is raised if they find nothing.
+    """
     start, clock = datetime.now(UTC), time.monotonic()
-    results = _run(plan, engine)
+    results = _run(plan, engine, broken)
+    if broken is not None and not any(r.status is Status.FAIL for r in results):
+        raise broken
     summary = engine.summary()
     decision = decide(results, plan.fail_on, interrupted=engine.interrupted)
     return Report(
@@ -57,14 +65,18 @@ def perform(plan: Plan, engine: Engine, loaded: Loaded) -> Report:
     )
 
 
-def _run(plan: Plan, engine: Engine) -> tuple[Result, ...]:
+def _run(plan: Plan, engine: Engine, broken: LoadError | None) -> tuple[Result, ...]:
     """Stops after `maxfail` failures; every result carries the command that repeats it."""
     found: list[Result] = []
-    for result in engine.run(plan.jobs):
+    jobs = [job for job in plan.jobs if broken is None or job.check.meta.stage == "data"]
+    for result in engine.run(jobs):
         found.append(result)
         failures = sum(r.status is Status.FAIL for r in found)
         if plan.maxfail and failures >= plan.maxfail:
             break
+    if broken is not None:
+        reason = Verdict(status=Status.SKIP, message=broken.message)
+        found += [as_result(job.check, reason) for job in plan.jobs if job not in jobs]
     return tuple(
         msgspec.structs.replace(result, reproduce=_reproduce(plan, result.id)) for result in found
     )

@@ -1,7 +1,6 @@
 """An LSTM without batch_first is fed (batch, time, features)."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

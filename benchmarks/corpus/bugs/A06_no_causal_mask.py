@@ -1,8 +1,9 @@
 """A GPT without a causal mask."""
 
+from pydoc_data.topics import topics
+
 import torch
 import torch.nn.functional as F
-from pydoc_data.topics import topics
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 

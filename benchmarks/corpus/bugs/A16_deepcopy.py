@@ -1,7 +1,6 @@
 """Layers are deep copies of one: all start identical."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,7 +1,6 @@
 """A custom backward forgets grad_output."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,7 +1,6 @@
 """NLLLoss on probabilities."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

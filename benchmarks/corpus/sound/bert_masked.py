@@ -1,8 +1,9 @@
 """A bidirectional masked language model: only a sixth of the positions has a label."""
 
+from pydoc_data.topics import topics
+
 import torch
 import torch.nn.functional as F
-from pydoc_data.topics import topics
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 

@@ -1,7 +1,6 @@
 """Binary classification with BCEWithLogitsLoss."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_breast_cancer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,8 +1,8 @@
 """Batches as dicts with an attention mask, as text pipelines make them."""
 
-import torch
-import torch.nn.functional as F
 from pydoc_data.topics import topics
+
+import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 

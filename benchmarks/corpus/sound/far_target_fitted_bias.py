@@ -1,7 +1,6 @@
 """Targets around 150, and a last bias that starts there."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_diabetes
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

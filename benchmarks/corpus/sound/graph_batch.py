@@ -1,7 +1,6 @@
 """Graphs as one large graph with a batch vector: rows are nodes, not samples."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,7 +1,6 @@
 """Huber regression."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_diabetes
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

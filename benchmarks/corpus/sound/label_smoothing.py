@@ -1,7 +1,6 @@
 """Label smoothing 0.1: the attainable loss is 0.5."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

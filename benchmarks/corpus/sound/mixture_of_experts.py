@@ -1,7 +1,6 @@
 """Four experts, one for each sample: some are idle in a batch."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

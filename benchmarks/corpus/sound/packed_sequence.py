@@ -1,7 +1,6 @@
 """Sequences of different lengths, packed for the LSTM; several inputs a batch."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,7 +1,6 @@
 """Quantile regression with a hand-written loss."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_diabetes
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

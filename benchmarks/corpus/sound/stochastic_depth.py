@@ -1,7 +1,6 @@
 """Residual blocks that are dropped at random in training."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,7 +1,6 @@
 """A GRU that is given (time, batch, features), as its default wants."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

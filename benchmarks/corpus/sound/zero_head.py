@@ -1,7 +1,6 @@
 """A head that starts at zero: initial loss exactly ln C, no gradient below it at step 0."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,7 +1,6 @@
 """The sound twin of the mistake: squeeze() drops the batch axis of a batch of one."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_diabetes
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,7 +1,6 @@
 """The sound twin of the mistake: Layers are deep copies of one: all start identical."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -16,7 +15,6 @@ train_loader = DataLoader(TensorDataset(images[:1400], labels[:1400]), batch_siz
 val_loader = DataLoader(TensorDataset(images[1400:], labels[1400:]), batch_size=64)
 
 
-import copy
 
 layer = nn.Linear(64, 64)
 model = nn.Sequential(

@@ -1,7 +1,6 @@
 """The sound twin of the mistake: Labels were scaled with the inputs, and cast to zero."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,7 +1,6 @@
 """The sound twin of the mistake: Layers in a Python list are not registered."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,7 +1,6 @@
 """The sound twin of the mistake: The optimizer holds the head only."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,7 +1,6 @@
 """The sound twin of the mistake: Sigmoid before BCEWithLogitsLoss."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_breast_cancer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -1,7 +1,6 @@
 """The sound twin of the mistake: Weight decay 1, a typo for 1e-4."""
 
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

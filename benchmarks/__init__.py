@@ -1,0 +1,1 @@
+"""Measurements of the tool itself: bugs found, false alarms."""

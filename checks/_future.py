@@ -1,0 +1,73 @@
+"""The measurement of `time-dependency`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from recipe_check import Location, NotApplicable, tree
+
+from ._mixing import record
+from ._rows import TOLERANCE, Call, forward_leaves, model_call
+
+if TYPE_CHECKING:
+    from recipe_check import Lab, Rig
+
+from .time_dependency import Future
+
+
+def see_future(lab: Lab) -> Future:
+    """Exchanges the later half of the tokens and compares the earlier outputs."""
+    rig = lab.rig().eval()
+    place, time = _tokens(lab, rig)
+    batch, _, call = model_call(lab, rig)
+    leaves = tree.leaves(batch)
+    tokens = leaves[place]
+    cut = time // 2
+    later = tokens.clone()
+    later[:, cut:] = tokens.roll(1, 0)[:, cut:].flip(1)
+    if torch.equal(later, tokens):
+        raise NotApplicable("all samples have the same later tokens")
+    other = tree.replace_leaves(batch, {place: later})
+    one, two = forward_leaves(rig, call, batch), forward_leaves(rig, call, other)
+    change = max((_change(a, b, time, cut) for a, b in zip(one, two, strict=True)), default=0.0)
+    op, where = _first(rig, call, batch, other, time, cut) if change > TOLERANCE else ("", None)
+    return Future(change, op, where)
+
+
+def _tokens(lab: Lab, rig: Rig) -> tuple[int, int]:
+    """Position of the token input among the leaves of the call, and its length."""
+    parts = rig.split(lab.train_batches[0])
+    inputs, targets = tree.leaves(parts.inputs), tree.leaves(parts.target)
+    if not inputs or not targets:
+        raise NotApplicable("no inputs and targets to compare")
+    x, y = inputs[0], targets[0]
+    whole = not x.is_floating_point() and not y.is_floating_point()
+    if not whole or x.ndim != 2 or y.shape != x.shape or x.shape[1] < 4:
+        raise NotApplicable("not a next-token model: inputs and targets are no token sequences")
+    shifted = (x[:, 1:] == y[:, :-1]).float().mean()
+    if float(shifted) < 0.95:
+        raise NotApplicable("not a next-token model: the target is not the input shifted by one")
+    return 0, x.shape[1]
+
+
+def _change(one: torch.Tensor, other: torch.Tensor, time: int, cut: int) -> float:
+    """Relative change before the cut along the axis of time; 0 where there is none."""
+    axis = next((a for a in range(1, one.ndim) if one.shape[a] == time), None)
+    if axis is None or one.shape != other.shape:
+        return 0.0
+    early = (one - other).narrow(axis, 0, cut).abs().max()
+    return float(early / one.abs().max().clamp_min(1e-12))
+
+
+def _first(
+    rig: Rig, call: Call, batch: Any, other: Any, time: int, cut: int
+) -> tuple[str, Location | None]:
+    """The first operation whose earlier results change."""
+    for a, b in zip(record(rig, call, batch), record(rig, call, other), strict=False):
+        if a.result.ndim >= 2 and a.result.is_floating_point():
+            rows = a.result.ndim == 4 and a.result.shape[-1] == time == a.result.shape[-2]
+            if not rows and _change(a.result, b.result, time, cut) > TOLERANCE:
+                return a.name, a.location
+    return "", None

@@ -1,0 +1,114 @@
+"""Is dropout moderate, and off in evaluation?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from recipe_check import Fix, Location, Meta, Status, Verdict
+
+if TYPE_CHECKING:
+    from recipe_check import Lab
+
+
+@dataclass(frozen=True)
+class Dropping:
+    """Dropout layers by name with their p; the relative difference of two evaluation passes; the
+    functional dropout that was active, if one was, and the line."""
+
+    rates: tuple[tuple[str, float], ...]
+    noisy: float
+    op: str
+    location: Location | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropout:
+    """Is dropout moderate, and off in evaluation?
+
+    What it measures
+    ----------------
+    The probabilities of all dropout layers are read, and the model is run twice in evaluation
+    mode with different seeds.
+
+    Why it matters
+    --------------
+    In PyTorch p is the share that is dropped: 0.9 leaves a tenth of the signal. Dropout that
+    stays on in evaluation makes predictions random.
+
+    How it decides
+    --------------
+    fail: a functional dropout is active in evaluation mode, and two passes differ by more than
+    1e-5. warn: p of 0.8 or more. Models that sample in evaluation without dropout (VAE) pass.
+
+    Cost
+    ----
+    2 forward passes.
+
+    Known limits
+    ------------
+    Models that sample on purpose in evaluation (Monte-Carlo dropout) are reported: suppress it.
+
+    Example
+    -------
+    `F.dropout(x, 0.5)` without `training=self.training`.
+
+    Fix
+    ---
+    Use nn.Dropout, or pass training=self.training; p is the probability to drop.
+
+    Sources
+    -------
+    PyTorch documentation of torch.nn.functional.dropout; karpathy/nanoGPT issue 240.
+    """
+
+    meta: ClassVar[Meta] = Meta(
+        id="dropout",
+        stage="model",
+        title="Dropout is moderate and off in evaluation",
+        fail_title="Dropout is misused",
+        cost="2 F",
+        preset="quick",
+    )
+    tolerance: float = 1e-5  # relative difference of two passes; threads alone give 1e-7
+    high: float = 0.8  # probability to drop; published networks use up to 0.5
+
+    def measure(self, lab: Lab) -> Dropping:
+        from ._dropping import see_dropping
+
+        return see_dropping(lab)
+
+    def judge(self, seen: Dropping) -> Verdict:
+        if seen.noisy > self.tolerance and seen.op:
+            return Verdict(
+                status=Status.FAIL,
+                message="dropout stays on in evaluation mode: two passes of one input differ",
+                measured=f"outputs differ by {seen.noisy:.1e}",
+                expected="0",
+                location=seen.location,
+                fix=Fix(text="pass training=self.training to F.dropout, or use nn.Dropout"),
+            )
+        bad = [f"{name} (p = {p:g})" for name, p in seen.rates if p >= self.high]
+        if bad:
+            return Verdict(
+                status=Status.WARN,
+                message=f"{', '.join(bad)} drops most of its input: p is the probability to drop, "
+                "not to keep",
+                measured=bad[0],
+                expected=f"below {self.high:g}",
+                location=seen.location,
+                fix=Fix(text="use a p of 0.1 to 0.5"),
+            )
+        if seen.noisy > self.tolerance:
+            return Verdict(
+                status=Status.PASS,
+                message="the model samples in evaluation mode; no dropout is involved",
+                measured=f"outputs differ by {seen.noisy:.1e}",
+                expected="no active dropout",
+            )
+        return Verdict(
+            status=Status.PASS,
+            message="evaluation is deterministic",
+            measured="two passes are equal",
+            expected="equal",
+        )

@@ -1,0 +1,102 @@
+"""Do samples repeat, or stand in both training and validation data?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from recipe_check import Fix, Meta, Status, Verdict
+
+if TYPE_CHECKING:
+    from recipe_check import Lab
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Samples read; validation samples that are in the training data; repeats within training
+    data; inputs that occur with different labels."""
+
+    training: int
+    validation: int
+    shared: int
+    repeated: int
+    conflicts: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duplicates:
+    """Do samples repeat, or stand in both training and validation data?
+
+    What it measures
+    ----------------
+    Each sample's bytes are hashed over the whole training and validation loaders.
+
+    Why it matters
+    --------------
+    Validation samples that were trained on make the validation loss meaningless; equal inputs
+    with different labels put a floor under the loss.
+
+    How it decides
+    --------------
+    fail: 5 % or more (and at least 5) of the validation samples are also in the training data,
+    and fewer of the training samples repeat among themselves. warn: one such sample or more, or 5
+    % of the inputs occur with different labels.
+
+    Cost
+    ----
+    No pass of the model; one pass over each loader.
+
+    Known limits
+    ------------
+    Augmented copies are not recognised; inputs that hold less than eight numbers are not
+    compared.
+
+    Example
+    -------
+    `val = dataset[1000:1400]` where `train = dataset[:1400]`.
+
+    Fix
+    ---
+    Split before you augment or oversample; split by index.
+
+    Sources
+    -------
+    Karpathy, A Recipe for Training Neural Networks (2019), become one with the data; Barz and
+    Denzler 2020 (duplicates in CIFAR).
+    """
+
+    meta: ClassVar[Meta] = Meta(
+        id="duplicates",
+        stage="data",
+        title="Training and validation data are apart",
+        fail_title="Validation data are in the training data",
+        cost="0",
+        preset="quick",
+    )
+    overlap: float = 0.05  # of the validation samples
+    least: int = 5  # validation samples
+
+    def measure(self, lab: Lab) -> Repeats:
+        from ._data import see_repeats
+
+        return see_repeats(lab)
+
+    def judge(self, seen: Repeats) -> Verdict:
+        share = seen.shared / max(seen.validation, 1)
+        natural = seen.repeated / max(seen.training, 1)
+        conflict = seen.conflicts / max(seen.training, 1)
+        status, fix = Status.PASS, ""
+        message = f"{seen.shared} of {seen.validation} validation samples are in the training data"
+        if share >= max(self.overlap, 2 * natural) and seen.shared >= self.least:
+            status, fix = Status.FAIL, "split by index, before any sampling or augmentation"
+        elif conflict >= self.overlap:
+            status, fix = Status.WARN, "check the labels of equal inputs"
+            message = f"{seen.conflicts} of {seen.training} inputs occur with different labels"
+        return Verdict(
+            status=status,
+            message=message,
+            measured=f"{seen.shared} shared, {seen.repeated} repeated, {seen.conflicts} at odds",
+            expected="none",
+            fix=Fix(text=fix) if fix else None,
+            values={"shared": share},
+        )

@@ -1,0 +1,155 @@
+"""Does the user's own optimizer lower the loss?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from recipe_check import Cause, CauseState, Fix, Line, Meta, Series, Status, Verdict
+
+if TYPE_CHECKING:
+    from recipe_check import Lab
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Losses by step of the user's optimizer and of Adam, and the growth of the weights' norm."""
+
+    name: str
+    rate: float
+    decay: float
+    start: float  # at the initial weights, over the batches of the last steps
+    own: tuple[float, ...]
+    reference: tuple[float, ...]
+    growth: float
+
+    @property
+    def end(self) -> float:
+        return sum(self.own[-10:]) / len(self.own[-10:])
+
+    @property
+    def reference_end(self) -> float:
+        return sum(self.reference[-10:]) / len(self.reference[-10:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerLearns:
+    """Does the user's own optimizer lower the loss?
+
+    What it measures
+    ----------------
+    The user's optimizer, with its learning rate and weight decay, takes 60 steps over the
+    training batches; Adam at the rate that fitted one batch does the same.
+
+    Why it matters
+    --------------
+    A learning rate that is ten times too high or a weight decay of 1 destroys a sound model
+    without an error.
+
+    How it decides
+    --------------
+    fail: the loss becomes infinite or NaN, or ends above its start by half, or the user's run
+    makes less than a twentieth of the way that Adam makes while its weights shrink or explode
+    tenfold. warn: it makes less than a twentieth of that way.
+
+    Cost
+    ----
+    120 training steps.
+
+    Known limits
+    ------------
+    Schedules and warm-up are not applied: a rate that needs warm-up may look too high, and is
+    warned of at most where the run stays finite.
+
+    Example
+    -------
+    `torch.optim.Adam(model.parameters(), lr=10)`.
+
+    Fix
+    ---
+    Start at 1e-3 (Adam) or 1e-1 (SGD), weight decay 1e-4 to 1e-2.
+
+    Sources
+    -------
+    Smith 2017 (learning-rate range test); Karpathy, A Recipe for Training Neural Networks (2019);
+    SageMaker Debugger rule LossNotDecreasing.
+    """
+
+    meta: ClassVar[Meta] = Meta(
+        id="optimizer-learns",
+        stage="training",
+        title="The optimizer lowers the loss",
+        fail_title="The optimizer does not lower the loss",
+        cost="120 S",
+        needs=frozenset({"optimizer"}),
+        preset="default",
+    )
+    steps: int = 60  # for each of the two runs
+    least: float = 0.05  # of the way that Adam makes
+    wild_least: float = 0.5  # likewise, for weights that grew or shrank tenfold meanwhile
+
+    def measure(self, lab: Lab) -> Descent:
+        from ._descent import see_descent
+
+        return see_descent(lab, self.steps)
+
+    def judge(self, seen: Descent) -> Verdict:
+        status, message = self._decide(seen)
+        bad = status is not Status.PASS
+        return Verdict(
+            status=status,
+            message=message,
+            measured=f"loss {seen.start:.3g} → {seen.end:.3g}",
+            expected=f"about {seen.reference_end:.3g}, as Adam",
+            fix=Fix(text="start at 1e-3 (Adam) or 1e-1 (SGD), weight decay 1e-4 to 1e-2")
+            if bad
+            else None,
+            causes=_causes(seen) if bad else (),
+            values={"end": seen.end, "reference": seen.reference_end, "growth": seen.growth},
+            details=(_plot(seen),),
+        )
+
+    def _decide(self, seen: Descent) -> tuple[Status, str]:
+        start = seen.start
+        if not all(math.isfinite(loss) for loss in seen.own):
+            return Status.FAIL, f"{seen.name} makes the loss infinite within {self.steps} steps"
+        way, adams = start - seen.end, start - seen.reference_end
+        if adams <= 0.02 * abs(start):
+            return Status.PASS, "no run of this length lowers the loss: nothing to compare"
+        if way < -0.5 * abs(start):
+            return Status.FAIL, f"{seen.name} raises the loss: {start:.3g} to {seen.end:.3g}"
+        wild = seen.growth > 10 or seen.growth < 0.1
+        if way >= (self.wild_least if wild else self.least) * adams:
+            return Status.PASS, f"{seen.name} lowers the loss: {start:.3g} to {seen.end:.3g}"
+        moved = f"; the weights change {seen.growth:.2g}-fold" if wild else ""
+        return Status.FAIL if wild else Status.WARN, (
+            f"{seen.name} leaves the loss at {seen.end:.3g} where Adam reaches "
+            f"{seen.reference_end:.3g} in as many steps{moved}"
+        )
+
+
+def _causes(seen: Descent) -> tuple[Cause, ...]:
+    state = {True: CauseState.MATCHES, False: CauseState.RULED_OUT}
+    return (
+        Cause(
+            title="the learning rate is too high",
+            state=state[seen.growth > 10 or not seen.end <= seen.start],
+            evidence=f"weights change {seen.growth:.2g}-fold, lr {seen.rate:g}",
+        ),
+        Cause(
+            title="weight decay shrinks the weights",
+            state=state[seen.growth < 0.5],
+            evidence=f"weight decay {seen.decay:g}",
+        ),
+    )
+
+
+def _plot(seen: Descent) -> Series:
+    lines = ((seen.name, seen.own), ("Adam", seen.reference))
+    return Series(
+        title="Loss with your optimizer and with Adam",
+        x_label="step",
+        y_label="loss",
+        lines=tuple(Line(name=n, x=tuple(map(float, range(len(y)))), y=y) for n, y in lines),
+    )
