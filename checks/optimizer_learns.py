@@ -49,9 +49,9 @@ class OptimizerLearns:
 
     How it decides
     --------------
-    fail: the loss becomes infinite or NaN, or ends above its start by half, or the user's run
-    makes less than a twentieth of the way that Adam makes while its weights shrink or explode
-    tenfold. warn: it makes less than a twentieth of that way.
+    fail: the loss becomes infinite or NaN, or ends above its start by half, or the weights
+    grow or shrink tenfold while it makes less than half of the way that Adam makes. warn: it
+    makes less than a twentieth of that way.
 
     Cost
     ----
