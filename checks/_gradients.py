@@ -40,7 +40,6 @@ def see_gradients(lab: Lab) -> Gradients:
         attached=trace.requires_grad,
         losses=trace.losses,
         tensors=tensors,
-        called=frozenset(layer.name for layer in trace.layers),
         cut=cut,
         nonfinite=nonfinite,
         dead=_dead_rectifier(trace),

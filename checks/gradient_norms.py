@@ -31,7 +31,6 @@ class Gradients:
     attached: bool
     losses: tuple[float, ...]
     tensors: tuple[TensorGradient, ...]  # those the optimizer holds, in model order
-    called: frozenset[str]  # leaf modules that ran
     cut: Location | None
     nonfinite: Location | None
     dead: str  # a rectifier that is almost dead, '' where there is none

@@ -30,7 +30,7 @@ class Meta:
     needs: frozenset[str] = frozenset()
     after: tuple[str, ...] = ()
     group: str = ""
-    preset: str = "quick"  # the smallest preset that includes it: quick, default or thorough
+    preset: str = "quick"  # the smallest preset that includes it: quick (no training) or default
 
 
 @runtime_checkable

@@ -78,10 +78,10 @@ def _loading_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--skip", metavar="CHECKS", help="Likewise, to leave out.")
 @click.option(
     "--preset",
-    type=click.Choice(["quick", "default", "thorough"]),
+    type=click.Choice(["quick", "default"]),
     default="default",
     show_default=True,
-    help="How much to run.",
+    help="quick trains nothing.",
 )
 @click.option(
     "--budget",
@@ -108,6 +108,15 @@ def _loading_options(function: Callable[..., Any]) -> Callable[..., Any]:
     default=DEFAULT_HTML,
     show_default=True,
     help="Write the report.",
+)
+@click.option("--sarif", "sarif_file", metavar="FILE", help="Write SARIF 2.1.0.")
+@click.option("--junit", "junit_file", metavar="FILE", help="Write JUnit XML.")
+@click.option(
+    "--summary",
+    "summary_file",
+    metavar="FILE",
+    envvar="GITHUB_STEP_SUMMARY",
+    help="Write a Markdown summary.  [default: $GITHUB_STEP_SUMMARY]",
 )
 @click.option("--no-html", is_flag=True, help="Write no report.")
 @click.option(
@@ -199,7 +208,9 @@ def explain(check: str | None, everything: bool, form: str, plugins: Sequence[st
 @cli.command()
 @click.argument("result", type=click.Path(dir_okay=False))
 @click.option("--html", "html_file", metavar="FILE", help="Write the report as HTML.")
-@click.option("--json", "json_file", metavar="FILE", help="Write it as JSON again.")
+@click.option("--sarif", "sarif_file", metavar="FILE", help="Write SARIF 2.1.0.")
+@click.option("--junit", "junit_file", metavar="FILE", help="Write JUnit XML.")
+@click.option("--summary", "markdown_file", metavar="FILE", help="Write a Markdown summary.")
 def report(result: str, **outputs: str | None) -> None:
     """Write reports from a saved JSON result; nothing is run again."""
     from recipe_check.run_command import write_reports

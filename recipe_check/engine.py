@@ -151,7 +151,6 @@ class Engine:
     plugins: tuple[str, ...] = ()
     budget: float = 120.0
     check_timeout: float = 60.0
-    on_start: Callable[[str], None] = lambda _: None
     on_tick: Callable[[str, float], None] = lambda _id, _seconds: None
     on_result: Callable[[Result], None] = lambda _: None
     results: list[Result] = field(default_factory=list)
@@ -250,7 +249,6 @@ class Engine:
         return self._worker.ask(name, value, seconds, lambda spent: self.on_tick(shown, spent))
 
     def _one(self, job: Job) -> Result:
-        self.on_start(job.request.id)
         start = time.monotonic()
         seconds = min(self.check_timeout, max(self.left, 0.5))
         try:

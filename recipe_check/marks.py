@@ -22,6 +22,12 @@ def recipe(function: F) -> F:
     return function
 
 
+def suppressions_of(item: object) -> tuple[tuple[str, str, str | None], ...]:
+    """(check, reason, expiry) of every mark on a class, '()' where there is none."""
+    found: tuple[tuple[str, str, str | None], ...] = getattr(item, _SUPPRESS, ())
+    return found
+
+
 def suppress(
     check: str, *, reason: str, expires: str | None = None, permanent: bool = False
 ) -> Callable[[F], F]:

@@ -133,7 +133,7 @@ def select(
     preset: str = "default",
 ) -> list[str]:
     """Ids to run, in order: by preset, or exactly `only` (ids or groups), without `skip`."""
-    order = ("quick", "default", "thorough")
+    order = ("quick", "default")
     wanted = _expand(kinds, only)
     unwanted = _expand(kinds, skip)
     allowed = order[: order.index(preset) + 1]

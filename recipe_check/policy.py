@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 
-from recipe_check.results import CauseState, Result, Root, Status
+import msgspec
 
-FAIL_ON = ("error", "warning", "never")
+from recipe_check.results import CauseState, DeclaredSuppression, Result, Root, Status
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,25 @@ def decide(results: Sequence[Result], fail_on: str, *, interrupted: bool = False
         return Decision("failed", 1)
     if Status.ERROR in statuses:
         return Decision("broken", 4)
-    if not statuses - {Status.SKIP}:
+    if all(result.status is Status.SKIP for result in results):
         return Decision("empty", 5)
     return Decision("passed", 0)
+
+
+def suppressed(
+    results: Sequence[Result], declared: Sequence[DeclaredSuppression], today: date
+) -> tuple[Result, ...]:
+    """Findings that a declared, unexpired suppression names do not count; they keep their
+    verdict."""
+    valid = {
+        d.check: d.suppression
+        for d in declared
+        if d.suppression.expires is None or date.fromisoformat(d.suppression.expires) >= today
+    }
+    return tuple(
+        msgspec.structs.replace(r, suppressed=valid[r.id]) if r.is_finding and r.id in valid else r
+        for r in results
+    )
 
 
 def roots(results: Sequence[Result]) -> tuple[Root, ...]:

@@ -245,6 +245,13 @@ class Summary(Value, frozen=True, kw_only=True):
     layers: tuple[Layer, ...] = ()
 
 
+class DeclaredSuppression(Value, frozen=True, kw_only=True):
+    """What `@recipe_check.suppress` on the model's class declares for one check."""
+
+    check: str
+    suppression: Suppression
+
+
 class Target(Value, frozen=True, kw_only=True):
     """What was checked. `file` is relative to the working directory where possible."""
 
@@ -255,6 +262,7 @@ class Target(Value, frozen=True, kw_only=True):
     sha256: str
     found: tuple[Found, ...] = ()
     notes: tuple[str, ...] = ()
+    suppressions: tuple[DeclaredSuppression, ...] = ()
 
 
 class Run(Value, frozen=True, kw_only=True):

@@ -25,7 +25,13 @@ from recipe_check.session import Plan, perform
 
 def run_target(given: Mapping[str, Any], command: tuple[str, ...]) -> int:
     """Runs what was asked for; returns the exit code. Raises RecipeCheckError."""
-    wanted = {"json": given["json_file"], "html": None if given["no_html"] else given["html_file"]}
+    wanted = {
+        "json": given["json_file"],
+        "html": None if given["no_html"] else given["html_file"],
+        "sarif": given["sarif_file"],
+        "junit": given["junit_file"],
+        "markdown": given["summary_file"],
+    }
     outputs = {name: file for name, file in wanted.items() if file}
     for file in outputs.values():
         check_writable(Path(file))
@@ -51,6 +57,8 @@ def run_target(given: Mapping[str, Any], command: tuple[str, ...]) -> int:
         screen.output(engine.output())
     write_reports(report, outputs)
     screen.footer(report, outputs.get("html"))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        click.echo(report_writers()["github"].render(report))
     return report.exit_code
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from recipe_check.engine import Engine, Job, Loaded
 from recipe_check.errors import LoadError
-from recipe_check.policy import decide, roots
+from recipe_check.policy import decide, roots, suppressed
 from recipe_check.request import LoadRequest
 from recipe_check.results import SCHEMA, Report, Result, Run, Status, Tool, Verdict
 from recipe_check.runner import as_result
@@ -40,6 +40,7 @@ def perform(plan: Plan, engine: Engine, loaded: Loaded, broken: LoadError | None
     results = _run(plan, engine, broken)
     if broken is not None and not any(r.status is Status.FAIL for r in results):
         raise broken
+    results = suppressed(results, loaded.target.suppressions, start.date())
     summary = engine.summary()
     decision = decide(results, plan.fail_on, interrupted=engine.interrupted)
     return Report(

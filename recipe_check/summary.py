@@ -10,7 +10,17 @@ from torch.nn.parameter import is_lazy
 
 from recipe_check import tree
 from recipe_check.lab import Lab
-from recipe_check.results import Detail, Histogram, Images, Layer, Table, Target
+from recipe_check.marks import suppressions_of
+from recipe_check.results import (
+    DeclaredSuppression,
+    Detail,
+    Histogram,
+    Images,
+    Layer,
+    Suppression,
+    Table,
+    Target,
+)
 from recipe_check.subject import Subject
 from recipe_check.userframes import relative
 
@@ -32,6 +42,10 @@ def describe(subject: Subject) -> Target:
         sha256=digest,
         found=subject.found,
         notes=subject.notes,
+        suppressions=tuple(
+            DeclaredSuppression(check=check, suppression=Suppression(reason=why, expires=until))
+            for check, why, until in suppressions_of(type(subject.original.model))
+        ),
     )
 
 

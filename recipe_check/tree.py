@@ -82,20 +82,3 @@ def to_device(tree: Any, device: torch.device) -> Any:
     if not leaves(tree) and hasattr(tree, "to") and callable(tree.to):
         return tree.to(device)
     return map_leaves(tree, lambda leaf: leaf.to(device))
-
-
-def select_rows(tree: Any, rows: slice | torch.Tensor, batch: int) -> Any:
-    """The rows of every tensor (and list) whose first axis has the batch's size."""
-    if isinstance(tree, list) and len(tree) == batch and not leaves(tree):
-        index = range(batch)[rows] if isinstance(rows, slice) else rows.tolist()
-        return [tree[i] for i in index]
-
-    def pick(leaf: torch.Tensor) -> torch.Tensor:
-        return leaf[rows] if leaf.ndim and leaf.shape[0] == batch else leaf
-
-    if isinstance(tree, Mapping):
-        picked = {key: select_rows(value, rows, batch) for key, value in tree.items()}
-        return _rebuild_mapping(tree, picked)
-    if isinstance(tree, tuple | list) and not hasattr(tree, "_fields"):
-        return type(tree)(select_rows(child, rows, batch) for child in tree)
-    return map_leaves(tree, pick)

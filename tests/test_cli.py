@@ -181,6 +181,34 @@ def test_a_report_from_a_saved_result_has_the_same_bytes(folder: Path) -> None:
     assert run(folder, "report", "r.json", "--html", "b.html").returncode == 2
 
 
+def test_a_suppression_in_the_code_is_honoured_and_shown(folder: Path) -> None:
+    text = BAD.replace("import torch\n", "import torch, recipe_check\n", 1)
+    text = text.replace(
+        "model = nn.Sequential(",
+        """@recipe_check.suppress(
+    "batch-dependency", reason="samples are compared by design", permanent=True)
+class Compared(nn.Sequential):
+    pass
+model = Compared(""",
+    )
+    (folder / "marked.py").write_text(text)
+    done = run(folder, "marked.py", "--no-html", "--only", "batch-dependency")
+    assert done.returncode == 0, done.stdout
+    assert "1 suppressed" in done.stdout
+
+
+def test_machine_formats_and_annotations(folder: Path) -> None:
+    words = ("bad.py", "--no-html", "--only", "batch-dependency", "--sarif", "r.sarif",
+             "--junit", "r.xml")  # fmt: skip
+    done = run(folder, *words, GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(folder / "s.md"))
+    assert done.returncode == 1
+    assert "::error " in done.stdout
+    assert json.loads((folder / "r.sarif").read_text())["version"] == "2.1.0"
+    assert "<failure" in (folder / "r.xml").read_text()
+    assert "batch-dependency" in (folder / "s.md").read_text()
+    assert "::error" not in run(folder, *words).stdout
+
+
 PLANTED = {
     "digits_broken.py": {"batch-dependency": "transpose(0, 1)", "overfit-one-batch": "F.softmax",
                          "dead-relu": "self.fc1(x)"},

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from recipe_check import Cause, CauseState, Location, Result, Status, Verdict
-from recipe_check.policy import decide, roots
-from recipe_check.results import Suppression
+from recipe_check.policy import decide, roots, suppressed
+from recipe_check.results import DeclaredSuppression, Suppression
 
 
 def result(id: str, status: Status, explained_by: str = "", line: int = 0, **more) -> Result:
@@ -46,6 +48,16 @@ def test_a_suppressed_failure_does_not_count() -> None:
     hidden = result("a", F, suppressed=Suppression(reason="by design, see the paper"))
     assert decide([hidden, result("b", P)], "error").exit_code == 0
     assert roots([hidden]) == ()
+
+
+@pytest.mark.parametrize(("expires", "code"), [(None, 0), ("2026-12-01", 0), ("2026-11-01", 1)])
+def test_a_declared_suppression_counts_until_it_expires(expires, code) -> None:
+    declared = DeclaredSuppression(
+        check="a", suppression=Suppression(reason="by design, see the paper", expires=expires)
+    )
+    results = suppressed([result("a", F), result("b", P)], [declared], date(2026, 11, 21))
+    assert decide(results, "error").exit_code == code
+    assert results[0].status is F
 
 
 def test_findings_stand_under_what_explains_them_most_first() -> None:
