@@ -18,7 +18,7 @@ from ._causes import TestedCause, causes_of
 from ._floor import attainable, distinct_rows, is_bounded
 from ._subset import few_rows
 from ._uninformative import uninformative
-from .overfit_one_batch import Attempt, BatchFit
+from .overfit_one_batch import Attempt, BatchFit, OverfitOneBatch
 
 if TYPE_CHECKING:
     from recipe_check import Lab, Rig
@@ -38,14 +38,34 @@ class _Look:
     whole: bool
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """The batch, the rig that fitted it best, and what came out."""
+
+    rig: Rig
+    batch: Any
+    fit: BatchFit
+
+
 def fit_batch(lab: Lab, steps: int, seconds: float, enough: float) -> BatchFit:
-    """Fits the batch; cached, since others read its rate and curve."""
-    return lab.cached(
-        ("fit-batch", steps, seconds, enough), lambda: _fit(lab, steps, seconds, enough)
-    )
+    """Fits the batch; cached, since others read its rate, curve and outputs."""
+    key = (steps, seconds, enough)
+    fitted: dict[Any, Fitted] = lab.cached("fit-batch", dict)
+    if key not in fitted:
+        fitted[key] = _fit(lab, steps, seconds, enough)
+    return fitted[key].fit
 
 
-def _fit(lab: Lab, steps: int, seconds: float, enough: float) -> BatchFit:
+def fitted_batch(lab: Lab) -> Fitted:
+    """The fit that was made last, else one with the default options."""
+    check = OverfitOneBatch()
+    done: dict[Any, Fitted] = lab.cached("fit-batch", dict)
+    if not done:
+        fit_batch(lab, check.steps, check.seconds, check.enough)
+    return list(done.values())[-1]
+
+
+def _fit(lab: Lab, steps: int, seconds: float, enough: float) -> Fitted:
     rig = lab.rig().quiet()
     batch = few_rows(lab, rig, rig.put(lab.train_batches[0]), SAMPLES)
     if not rig.step(batch).loss.requires_grad:
@@ -53,15 +73,17 @@ def _fit(lab: Lab, steps: int, seconds: float, enough: float) -> BatchFit:
     look = _look(rig, batch)
     floor = _floor(rig, batch, look)
     attempts: list[Attempt] = []
+    rigs: list[Rig] = []
     for rate in RATES:
-        rig = lab.rig().quiet()
-        attempts.append(_attempt(rig, batch, rate, floor, steps, seconds / len(RATES), enough))
+        rigs.append(lab.rig().quiet())
+        attempts.append(_attempt(rigs[-1], batch, rate, floor, steps, seconds / len(RATES), enough))
         if _succeeded(attempts[-1], enough):
             break
     best = min(attempts, key=lambda a: a.final if math.isfinite(a.final) else math.inf)
+    rig = rigs[attempts.index(best)]
     failed = best.progress < enough
     causes = causes_of(lab, rig, batch, best.final, _look(rig, batch).terms) if failed else ()
-    return _result(rig, batch, look, floor, attempts, best, causes)
+    return Fitted(rig, batch, _result(rig, batch, look, floor, attempts, best, causes))
 
 
 def _look(rig: Rig, batch: Any) -> _Look:

@@ -1,14 +1,11 @@
-"""The measurements of the data checks: one reading of the whole loader, shared by all."""
+"""The measurements of the data checks, from one reading of the whole loader."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -17,99 +14,14 @@ from recipe_check import NotApplicable, tree
 from recipe_check.errors import UserCodeError
 from recipe_check.probes.watch import LossObserver, Watch
 
+from ._scan import Scan, scan
 from .batch_contract import Batches, Problem
 from .duplicates import Repeats
 from .label_range import Labels
 from .shuffling import Mixing
 
 if TYPE_CHECKING:
-    from recipe_check import Lab, Rig
-
-SECONDS = 20.0  # of reading, for each loader
-MOST_BATCHES = 20_000  # an endless loader ends here
-LEAST_NUMBERS = 8  # in an input, before equal ones count as the same sample
-
-
-@dataclass
-class Scan:
-    """What one reading of a loader kept: labels by batch, a hash a sample, broken values."""
-
-    batches: int = 0
-    rows: int = 0
-    first: str = ""
-    labels: list[torch.Tensor] = field(default_factory=list)
-    inputs: list[bytes] = field(default_factory=list)
-    targets: list[bytes] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
-    broken_rows: int = 0
-    dtypes: set[str] = field(default_factory=set)
-    sizes: list[int] = field(default_factory=list)
-
-
-def scan(lab: Lab, *, validation: bool = False) -> Scan:
-    """The scan of the training (or validation) loader; read once and cached."""
-    loader = lab.subject.val_loader if validation else lab.subject.loader
-    return lab.cached(("scan", validation), lambda: _scan(lab, () if loader is None else loader))
-
-
-def _scan(lab: Lab, loader: Iterable[Any]) -> Scan:
-    found, rig = Scan(), lab.rig()
-    source = lab.train_batches if iter(loader) is loader else loader
-    start = time.monotonic()
-    with lab.seeded():
-        for batch in source:
-            _read(found, rig, batch)
-            late = time.monotonic() - start > SECONDS
-            if late or found.batches >= MOST_BATCHES:
-                break
-    return found
-
-
-def _read(found: Scan, rig: Rig, batch: Any) -> None:
-    parts = rig.split(batch)
-    inputs, targets = tree.leaves(parts.inputs), tree.leaves(parts.target)
-    found.batches += 1
-    if inputs:
-        found.first = found.first or _shape(inputs[0])
-        found.dtypes.add(str(inputs[0].dtype).removeprefix("torch."))
-    rows = len(inputs[0]) if inputs and inputs[0].ndim else 0
-    found.rows += rows
-    found.sizes.append(rows)
-    for kind, leaves in (("input", inputs), ("target", targets)):
-        for leaf in leaves:
-            _check_finite(found, kind, leaf)
-    if len(targets) == 1 and targets[0].ndim and _is_whole(targets[0]):
-        found.labels.append(targets[0].flatten().cpu())
-    if rows and inputs[0].numel() // rows >= LEAST_NUMBERS:
-        found.inputs += _hashes(inputs, rows)
-        found.targets += _hashes(targets, rows)
-
-
-def _shape(leaf: torch.Tensor) -> str:
-    return f"{tuple(leaf.shape)} {str(leaf.dtype).removeprefix('torch.')}"
-
-
-def _is_whole(leaf: torch.Tensor) -> bool:
-    return not leaf.is_floating_point() and not leaf.is_complex() and leaf.dtype != torch.bool
-
-
-def _check_finite(found: Scan, kind: str, leaf: torch.Tensor) -> None:
-    if not leaf.is_floating_point() or bool(leaf.isfinite().all()):
-        return
-    bad = ~leaf.isfinite()
-    found.broken_rows += int(bad.flatten(1).any(1).sum()) if leaf.ndim > 1 else int(bad.sum())
-    what = "NaN" if bool(leaf.isnan().any()) else "infinity"
-    found.broken.append(f"{what} in the {kind} of batch {found.batches}")
-
-
-def _hashes(leaves: Sequence[torch.Tensor], rows: int) -> list[bytes]:
-    whole = [leaf for leaf in leaves if leaf.ndim and leaf.shape[0] == rows]
-    flat = [leaf.detach().cpu().contiguous().view(rows, -1) for leaf in whole]
-    raw = [f.view(torch.uint8).numpy() if f.dtype != torch.bool else f.numpy() for f in flat]
-    return [
-        hashlib.blake2b(b"".join(r[i].tobytes() for r in raw), digest_size=16).digest()
-        for i in range(rows)
-    ]
+    from recipe_check import Lab
 
 
 def see_batches(lab: Lab) -> Batches:
@@ -137,17 +49,32 @@ def see_batches(lab: Lab) -> Batches:
             Problem(f"the input's dtype changes between batches: {kinds}", kinds, "one dtype",
                     "convert in the data set", certain=False)
         )  # fmt: skip
-    if found.sizes and found.sizes[-1] == 1 and max(found.sizes) > 1 and _normalises(lab):
-        problems.append(
-            Problem("the last batch has one sample, and batch normalisation cannot train on one",
-                    "1 sample", "at least 2", "set drop_last=True", certain=False)
-        )  # fmt: skip
+    leftover = _leftover(lab, found)
+    if leftover is not None:
+        problems.append(leftover)
     return Batches(found.batches, found.rows, found.first, tuple(problems))
 
 
-def _normalises(lab: Lab) -> bool:
-    kinds = (nn.BatchNorm1d,)
-    return any(isinstance(module, kinds) for module in lab.subject.original.model.modules())
+def _leftover(lab: Lab, found: Scan) -> Problem | None:
+    """A last batch of one sample, tried out: does a training step raise, or warn of nothing?"""
+    if not found.sizes or found.sizes[-1] != 1 or max(found.sizes) == 1 or found.late:
+        return None
+    if not any(isinstance(m, nn.modules.batchnorm._BatchNorm)
+               for m in lab.subject.original.model.modules()):  # fmt: skip
+        return None
+    rig = lab.rig().train()
+    text, certain = (
+        "the last batch has one sample, which batch normalisation learns nothing from",
+        False,
+    )
+    try:
+        rig.step(rig.put(found.last))
+    except UserCodeError as error:
+        text, certain = f"the last batch has one sample, and training on it raises: {error}", True
+    return Problem(
+        text, "1 sample in the last batch", "at least 2",
+        "set drop_last=True, or choose another batch size", certain=certain,
+    )  # fmt: skip
 
 
 def see_labels(lab: Lab) -> Labels:

@@ -30,7 +30,7 @@ def decay_over_depth(norms: Sequence[float | None], weights: Sequence[float]) ->
     points = [(i, math.log(n)) for i, n in enumerate(norms) if n is not None and n > 0]
     if len(points) < LEAST_LAYERS:
         return None
-    slope, correlation = _line(points)
+    slope, correlation = fitted_line(points)
     if correlation < LEAST_CORRELATION:
         return None
     factor = math.exp(-slope * (points[-1][0] - points[0][0]))
@@ -41,8 +41,8 @@ def decay_over_depth(norms: Sequence[float | None], weights: Sequence[float]) ->
     return Decay(min(factor, 1.0), correlation, len(points))
 
 
-def _line(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
-    """Slope and correlation by least squares."""
+def fitted_line(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
+    """Slope and correlation of (x, y) points by least squares; zeros where they do not vary."""
     count = len(points)
     mean_x = sum(x for x, _ in points) / count
     mean_y = sum(y for _, y in points) / count

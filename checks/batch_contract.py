@@ -49,8 +49,9 @@ class BatchContract:
     How it decides
     --------------
     fail: NaN or infinity anywhere; an input that is the same in every sample of the data; as many
-    inputs as targets in no batch. warn: a dtype that changes between batches; a last batch of one
-    sample in front of batch normalisation.
+    inputs as targets in no batch; a last batch of one sample that raises in training (batch
+    normalisation). warn: a dtype that changes between batches; a last batch of one sample in front
+    of batch normalisation that does not raise.
 
     Cost
     ----

@@ -21,6 +21,7 @@ from recipe_check.subject import Subject
 from recipe_check.userframes import error_location, user_traceback
 
 if TYPE_CHECKING:
+    from recipe_check.probes.loops import Training
     from recipe_check.probes.trace import Trace
 
 T = TypeVar("T")
@@ -117,17 +118,27 @@ class Lab:
 
         return self.cached("trace", take)
 
+    @property
+    def training_loops(self) -> list[Training]:
+        """The user's own training loops, read from the source; nothing of them is run."""
+        from recipe_check.probes.loops import read_training, user_files
+
+        return self.cached("loops", lambda: read_training(user_files(self.subject.file)))
+
     @cached_property
     def broken(self) -> LoadError | None:
         """Why not even one training step runs on the first batch; None where it does.
 
         Also finds out whether the step takes gradients itself (gradient penalties, forces), so
-        that it cannot run without a graph. Cost: two forward passes.
+        that it cannot run without a graph, and whether it writes into its batch. Cost: two forward
+        passes.
         """
         try:
             with self.seeded():
                 rig = self.rig().train()
-                rig.step(rig.put(self.train_batches[0]))
+                batch = rig.put(self.train_batches[0])
+                rig.step(batch)
+                self.meter.writes = not tree.equal(batch, rig.put(self.train_batches[0]))
                 self.meter.needs_graph = self._takes_gradients(rig)
         except UserCodeError as error:
             where = f" ({error.file}, line {error.line})" if error.file else ""
@@ -163,12 +174,19 @@ class Lab:
             read = read_batches(self.subject.loader, TRAIN_BATCHES, TRAIN_SAMPLES)
             if not read:
                 raise UserCodeError("the data loader yields no batch")
+            if len(read) > 1 and _rows(read[-1]) == 1 < _rows(read[0]):
+                read.pop()  # a leftover of one sample: batch-contract looks at it
             if self.subject.val_loader is not None:
                 held = read_batches(self.subject.val_loader, HELD_BATCHES, HELD_SAMPLES)
                 if held:
                     return read, held
         cut = max(len(read) // 5, 1) if len(read) > 1 else 0
         return read[: len(read) - cut], read[len(read) - cut :]
+
+
+def _rows(batch: Any) -> int:
+    """Size of the first tensor that has one."""
+    return next((len(leaf) for leaf in tree.leaves(batch) if leaf.ndim), 1)
 
 
 def read_batches(loader: Any, most: int, samples: int = 0) -> list[Any]:
@@ -180,7 +198,7 @@ def read_batches(loader: Any, most: int, samples: int = 0) -> list[Any]:
         for batch in loader:
             found.append(batch)
             size += sum(leaf.numel() * leaf.element_size() for leaf in tree.leaves(batch))
-            rows += next((len(leaf) for leaf in tree.leaves(batch) if leaf.ndim), 1)
+            rows += _rows(batch)
             enough = (len(found) >= most and rows >= samples) or len(found) >= MOST_BATCHES
             slow = time.monotonic() - start > READ_SECONDS
             if enough or slow or size > READ_BYTES:

@@ -27,6 +27,7 @@ class Meter:
     backward: int = 0
     steps: int = 0
     needs_graph: bool = False  # the user's step takes gradients itself, also when only looked at
+    writes: bool = False  # the user's step writes into its batch (ReLU(inplace=True) first)
 
     def cost(self) -> Cost:
         return Cost(forward=self.forward, backward=self.backward, steps=self.steps)
@@ -90,8 +91,8 @@ class Rig:
     # -- batches -----------------------------------------------------------------------------
 
     def put(self, batch: Any) -> Any:
-        """The batch on this rig's device."""
-        return tree.to_device(batch, self.device)
+        """A copy of the batch on this rig's device: some models write into their input."""
+        return tree.map_leaves(tree.to_device(batch, self.device), torch.Tensor.clone)
 
     def split(self, batch: Any) -> batches.Split:
         """Inputs and target of the batch; see `batches.split`."""
@@ -103,11 +104,11 @@ class Rig:
         """The model's output on the inputs of the batch (any container)."""
         if self.subject.training_step is not None or self.loss is None:
             return self.step(batch).output
-        return self._guarded(lambda: self._call(self.split(batch).inputs))
+        return self._guarded(lambda: self._call(self.split(self._safe(batch)).inputs))
 
     def step(self, batch: Any) -> Step:
         """Loss and output on the batch, attached to the graph; no backward."""
-        return self._guarded(lambda: self._step(batch))
+        return self._guarded(lambda: self._step(self._safe(batch)))
 
     def backward(self, loss: torch.Tensor) -> None:
         """Backward pass of the loss (or any scalar) into the `.grad` of the parameters."""
@@ -138,12 +139,21 @@ class Rig:
 
     def update(self, optimizer: torch.optim.Optimizer, batch: Any) -> torch.Tensor:
         """One training step; returns the detached loss before it."""
-        optimizer.zero_grad(set_to_none=True)
-        loss = self.step(batch).loss
-        self.backward(loss)
+        losses: list[torch.Tensor] = []
+
+        def evaluate() -> torch.Tensor:
+            optimizer.zero_grad(set_to_none=True)
+            losses.append(self.step(batch).loss)
+            self.backward(losses[-1])
+            return losses[-1]
+
         self.meter.steps += 1
-        optimizer.step()
-        return loss.detach()
+        if isinstance(optimizer, torch.optim.LBFGS):  # evaluates as often as it likes
+            optimizer.step(evaluate)  # type: ignore[no-untyped-call]
+        else:
+            evaluate()
+            optimizer.step()
+        return losses[0].detach()
 
     def own_optimizer(self) -> torch.optim.Optimizer:
         """The user's optimizer on this copy's parameters, or Adam 3e-4."""
@@ -165,6 +175,10 @@ class Rig:
         """One forward pass of the user's code, counted and guarded."""
         self.meter.forward += 1
         return self._guarded(call)
+
+    def _safe(self, batch: Any) -> Any:
+        """The batch, or a copy where the model would spoil it for the next step."""
+        return tree.map_leaves(batch, torch.Tensor.clone) if self.meter.writes else batch
 
     def _guarded(self, run: Callable[[], T]) -> T:
         try:

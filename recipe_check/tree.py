@@ -77,6 +77,14 @@ def replace_leaves(tree: Any, changed: Mapping[int, torch.Tensor]) -> Any:
     return map_leaves(tree, lambda leaf: changed.get(next(position), leaf))
 
 
+def equal(one: Any, other: Any) -> bool:
+    """Whether two trees hold the same tensors, bit for bit (NaN equals NaN)."""
+    pairs = list(zip(leaves(one), leaves(other), strict=False))
+    return all(
+        a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all()) for a, b in pairs
+    )
+
+
 def to_device(tree: Any, device: torch.device) -> Any:
     """Tensors moved; objects that are no container but know `.to` (graph batches) too."""
     if not leaves(tree) and hasattr(tree, "to") and callable(tree.to):

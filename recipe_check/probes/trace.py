@@ -14,7 +14,9 @@ import torch
 from torch import nn
 
 from recipe_check import tree
+from recipe_check.probes.entry import Entry, EntryObserver
 from recipe_check.probes.rectifiers import Rectifier, RectifierObserver
+from recipe_check.probes.saturation import Saturation, SaturationObserver
 from recipe_check.probes.watch import LossObserver, LossTerm, ModuleStack, Watch
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ class Trace:
     gradients: tuple[TensorGradient, ...]
     rectifiers: tuple[Rectifier, ...]
     layers: tuple[LayerStats, ...]
+    saturations: tuple[Saturation, ...]  # of the first batch
+    entry: Entry | None  # None where no weight reads floats (tokens)
 
     def gradient(self, name: str) -> TensorGradient | None:
         """The gradient record of a parameter, by its name in `named_parameters`."""
@@ -97,12 +101,14 @@ def take_trace(lab: Lab) -> Trace:
     leaf_names = {id(m): name for name, m in rig.model.named_modules() if not any(m.children())}
     recorder = _LayerRecorder(leaf_names)
     stack = ModuleStack(rig.model)
-    rectifiers = RectifierObserver(stack)
+    rectifiers, entry = RectifierObserver(stack), EntryObserver()
+    squashes = SaturationObserver(stack)
     losses, norms, first = [], [], None
     for batch in lab.train_batches[:BATCHES]:
         terms = LossObserver()
         hooks = [m.register_forward_hook(recorder) for m in rig.model.modules() if first is None]
-        with stack.following(), Watch(terms, rectifiers):
+        once = (entry, squashes) if first is None else ()
+        with stack.following(), Watch(terms, rectifiers, *once):
             step = rig.step(rig.put(batch))
         for hook in hooks:
             hook.remove()
@@ -122,6 +128,8 @@ def take_trace(lab: Lab) -> Trace:
         gradients=_records(rig, norms, weights, settled),
         rectifiers=rectifiers.records(),
         layers=recorder.stats(),
+        saturations=squashes.records(),
+        entry=entry.entry,
     )
 
 

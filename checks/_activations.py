@@ -1,0 +1,38 @@
+"""The measurement of `activation-scale`: a line through log deviations over depth."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from recipe_check import NotApplicable
+
+from ._depth import fitted_line
+from .activation_scale import Activations, Saturated
+
+if TYPE_CHECKING:
+    from recipe_check import Lab
+
+LEAST = 5  # layers, before a line says anything
+_KINDS = ("Linear", "Conv1d", "Conv2d", "Conv3d", "LazyLinear")
+
+
+def see_activations(lab: Lab) -> Activations:
+    """Reads the shared trace; the last layer is left out, since heads may start at zero."""
+    trace = lab.trace
+    layers = [layer for layer in trace.layers if layer.kind in _KINDS][:-1]
+    points = [(i, math.log(x.std)) for i, x in enumerate(layers) if 0 < x.std < math.inf]
+    slope, correlation = fitted_line(points) if len(points) >= LEAST else (0.0, 0.0)
+    saturated = tuple(
+        Saturated(s.module or s.op, s.op, s.share, s.location) for s in trace.saturations
+    )
+    if not layers and not saturated:
+        raise NotApplicable("no hidden linear or convolutional layer")
+    return Activations(
+        names=tuple(layer.name for layer in layers),
+        stds=tuple(layer.std for layer in layers),
+        correlation=correlation,
+        factor=math.exp(max(min(slope * (len(points) - 1), 600.0), -600.0)),
+        saturated=saturated,
+        location=lab.subject.created.get(layers[0].name) if layers else None,
+    )

@@ -1,0 +1,118 @@
+"""The measurement of `loader-determinism`: the same indices fetched again."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from recipe_check import NotApplicable, tree
+from recipe_check.lab import preserved_rng, seed_everything
+
+from .loader_determinism import Fetches
+
+if TYPE_CHECKING:
+    from recipe_check import Lab
+
+SAMPLES = 32
+SECONDS = 5.0  # of fetching; then fewer samples
+MOST_BYTES = 256 * 2**20  # a larger data set is not copied to play the workers
+
+
+def see_fetches(lab: Lab) -> Fetches:
+    """Fetches the samples three times in this process, and from two copies where workers do."""
+    loader = lab.subject.loader
+    dataset, collate = getattr(loader, "dataset", None), getattr(loader, "collate_fn", None)
+    if dataset is None or collate is None or not _is_map_style(dataset):
+        raise NotApplicable("no map-style data set behind a DataLoader")
+    indices = _indices(dataset)
+    try:
+        with preserved_rng():
+            batches = [_fetch(dataset, collate, indices, seed) for seed in (1, 2, 3)]
+            workers = int(getattr(loader, "num_workers", 0))
+            twins = _are_twins(dataset, collate, indices, batches) if workers >= 2 else None
+    except Exception as error:
+        raise NotApplicable(f"fetching a sample raised {type(error).__name__}: {error}") from error
+    return _compare(lab, batches, twins, workers)
+
+
+def _is_map_style(dataset: Any) -> bool:
+    return hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__") and len(dataset) > 1
+
+
+def _indices(dataset: Any) -> list[int]:
+    """Evenly spread; fewer where one fetch is slow."""
+    start = time.monotonic()
+    dataset[0]
+    each = time.monotonic() - start
+    count = min(SAMPLES, len(dataset), max(int(SECONDS / 3 / max(each, 1e-6)), 2))
+    return [i * len(dataset) // count for i in range(count)]
+
+
+def _fetch(dataset: Any, collate: Any, indices: Sequence[int], seed: int) -> Any:
+    seed_everything(seed)
+    return collate([dataset[i] for i in indices])
+
+
+def _are_twins(dataset: Any, collate: Any, indices: Sequence[int], batches: Sequence[Any]) -> bool:
+    """Whether two copies, seeded apart as workers are, draw the same where one does not."""
+    if _same(batches[0], batches[1]):
+        return False
+    stored = pickle.dumps(dataset)
+    if len(stored) > MOST_BYTES:
+        return False
+    first, second = pickle.loads(stored), pickle.loads(stored)
+    return _same(_fetch(first, collate, indices, 4), _fetch(second, collate, indices, 5))
+
+
+def _same(one: Any, other: Any) -> bool:
+    pairs = list(zip(tree.leaves(one), tree.leaves(other), strict=False))
+    return bool(pairs) and all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
+
+
+def _compare(lab: Lab, batches: Sequence[Any], twins: bool | None, workers: int) -> Fetches:
+    rig = lab.rig()
+    parts = [rig.split(batch) for batch in batches]
+    inputs = [tree.leaves(part.inputs) for part in parts]
+    targets = [tree.leaves(part.target) for part in parts]
+    if not inputs[0] or not inputs[0][0].ndim:
+        raise NotApplicable("the samples hold no tensors")
+    rows = len(inputs[0][0])
+    moved = _changed(inputs, rows)
+    label = targets[0][0] if len(targets[0]) == 1 else None
+    classes = label is not None and label.ndim == 1 and not label.is_floating_point()
+    flips = _changed(targets, rows) if classes else torch.zeros(rows, dtype=torch.bool)
+    return Fetches(
+        samples=rows,
+        flipped=int((flips & ~moved).sum()),
+        changing=int(moved.sum()),
+        noise=_redrawn([leaves[0] for leaves in inputs]),
+        labels_kept=classes and not bool(flips.any()),
+        twins=twins,
+        workers=workers,
+    )
+
+
+def _changed(leaves: Sequence[Sequence[torch.Tensor]], rows: int) -> torch.Tensor:
+    """For each row, whether any tensor differs between the fetches."""
+    found = torch.zeros(rows, dtype=torch.bool)
+    for first, *others in zip(*leaves, strict=False):
+        for other in others:
+            if first.shape != other.shape:
+                return torch.ones(rows, dtype=torch.bool)
+            if first.ndim and len(first) == rows:
+                found |= (first != other).reshape(rows, -1).any(1)
+    return found
+
+
+def _redrawn(values: Sequence[torch.Tensor]) -> float:
+    """Share of the variance over samples that two fetches of the same sample do not share."""
+    first, second = values[0], values[1]
+    if not first.is_floating_point() or first.shape != second.shape or len(first) < 8:
+        return 0.0
+    between = first.double().var(0, correction=0).sum()
+    within = (first.double() - second.double()).pow(2).mean(0).sum() / 2
+    return float((within / between.clamp_min(1e-12)).clamp(0, 1))

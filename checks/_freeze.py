@@ -1,0 +1,74 @@
+"""The measurement of `freezing`: names before and after `model.train()`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from recipe_check import Location
+
+from .freezing import Freeze
+
+if TYPE_CHECKING:
+    from recipe_check import Lab
+
+_MISSPELT = ("require_grad", "required_grad", "requires_gradient", "require_grads",
+             "requires_grads", "requiresgrad", "require_gradient")  # fmt: skip
+
+
+def see_freeze(lab: Lab) -> Freeze:
+    """Compares names on a copy; the user's model keeps its mode."""
+    rig = lab.rig()
+    frozen = {name for name, p in rig.model.named_parameters() if not p.requires_grad}
+    rig.train()
+    now = {name for name, p in rig.model.named_parameters() if not p.requires_grad}
+    drifting = _drifting(rig.model) if not _is_switched_off(lab) else ()
+    thawed = tuple(sorted(frozen - now))
+    first = next(iter((*thawed, *drifting)), "")
+    return Freeze(
+        frozen=len(frozen),
+        thawed=thawed,
+        misspelt=tuple(
+            f"{name}.{key}" for name, p in rig.model.named_parameters()
+            for key in vars(p) if key.lower() in _MISSPELT
+        ),
+        ineffective=_ineffective(rig.model),
+        drifting=drifting,
+        location=_creation(lab, first),
+    )  # fmt: skip
+
+
+def _creation(lab: Lab, name: str) -> Location | None:
+    """The line that made the module, or the closest one around it."""
+    while name and name not in lab.subject.created:
+        name = name.rpartition(".")[0]
+    return lab.subject.created.get(name)
+
+
+def _ineffective(model: nn.Module) -> tuple[str, ...]:
+    """Modules with a plain attribute `requires_grad = False` and parameters that train."""
+    return tuple(
+        name or type(module).__name__ for name, module in model.named_modules()
+        if vars(module).get("requires_grad") is False
+        and any(p.requires_grad for p in module.parameters())
+    )  # fmt: skip
+
+
+def _drifting(model: nn.Module) -> tuple[str, ...]:
+    """Normalisation layers in training mode with frozen weights, where something else trains."""
+    if not any(p.requires_grad for p in model.parameters()):
+        return ()
+    found = []
+    for name, module in model.named_modules():
+        own = list(module.parameters(recurse=False))
+        tracks = any(key.startswith("running_") for key, _ in module.named_buffers(recurse=False))
+        if tracks and module.training and own and not any(p.requires_grad for p in own):
+            found.append(name)
+    return tuple(found)
+
+
+def _is_switched_off(lab: Lab) -> bool:
+    """Whether the user's loop puts a part of the model back into eval mode."""
+    events = [e for loop in lab.training_loops for e in (loop.epoch or loop.batch).events()]
+    return any(e.kind == "eval" and "." in e.owner for e in events)

@@ -1,0 +1,74 @@
+"""The measurement of `input-scale`: the shared reading of the data and the shared trace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from recipe_check import NotApplicable
+from recipe_check.errors import UserCodeError
+
+from ._moments import Moments
+from ._scan import scan
+from .input_scale import Channel, Inputs
+
+if TYPE_CHECKING:
+    from recipe_check import Lab
+    from recipe_check.probes.entry import Entry
+
+SHOWN = 12
+LEAST_ROWS = 32  # of validation data, before its moments say anything
+
+
+def see_inputs(lab: Lab) -> Inputs:
+    """Moments of both loaders, and what the first weights receive."""
+    training = scan(lab).moments
+    entry = entry_of(lab)
+    if training.count is None or (training.whole and entry is None):
+        raise NotApplicable("the inputs are no floats (tokens or graphs)")
+    assert training.low is not None and training.high is not None
+    mean, std = training.overall
+    deviations = training.std[training.std > 0]
+    return Inputs(
+        mean=entry.mean if entry else mean,
+        std=entry.std if entry else std,
+        raw_mean=mean,
+        raw_std=std,
+        low=float(training.low.min()),
+        high=float(training.high.max()),
+        images=training.ndim >= 4,
+        channels=_channels(training),
+        spread=float(deviations.max() / deviations.min()) if len(deviations) else 1.0,
+        validation=_validation(lab, training),
+        location=entry.location if entry else None,
+    )
+
+
+def entry_of(lab: Lab) -> Entry | None:
+    """What reaches the first weights; None for tokens, and where the model does not run."""
+    try:
+        return lab.trace.entry
+    except UserCodeError:
+        return None
+
+
+def _validation(lab: Lab, training: Moments) -> tuple[float, float] | None:
+    if lab.subject.val_loader is None:
+        return None
+    found = scan(lab, validation=True)
+    same = found.moments.count is not None and len(found.moments.mean) == len(training.mean)
+    return found.moments.overall if same and found.rows >= LEAST_ROWS else None
+
+
+def _channels(seen: Moments) -> tuple[Channel, ...]:
+    assert seen.low is not None and seen.high is not None
+    order = torch.argsort(seen.std, descending=True)[:SHOWN].tolist()
+    kind = "channel" if seen.ndim >= 4 else "feature"
+    return tuple(
+        Channel(
+            f"{kind} {i}", float(seen.mean[i]), float(seen.std[i]), float(seen.low[i]),
+            float(seen.high[i]),
+        )
+        for i in order
+    )  # fmt: skip

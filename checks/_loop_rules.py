@@ -1,0 +1,276 @@
+"""The measurement of `train-step`: one rule for each mistake, on loops read from the source."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from recipe_check import Location, NotApplicable
+from recipe_check.errors import UserCodeError
+from recipe_check.probes.loops import Event, Training
+from recipe_check.userframes import relative
+
+from ._loop_metrics import wrong_axes
+from .train_step import Loops, Slip
+
+if TYPE_CHECKING:
+    from recipe_check import Lab
+
+_SCALE_FREE = (
+    "Adam",
+    "AdamW",
+    "NAdam",
+    "RAdam",
+    "Adamax",
+    "RMSprop",
+    "Adagrad",
+    "Adadelta",
+    "Lion",
+)
+_STEPS = ("zero", "backward", "clip", "step", "schedule")
+
+
+def see_loops(lab: Lab) -> Loops:
+    """Applies every rule to every training loop of the user's files."""
+    loops = lab.training_loops
+    if not loops:
+        raise NotApplicable("no training loop in the target's source")
+    slips = [slip for loop in loops for rule in RULES for slip in rule(loop, lab)]
+    return Loops(
+        loops=tuple(_described(loop) for loop in loops),
+        slips=tuple({(s.title, str(s.location)): s for s in slips}.values()),
+        looked_for=TITLES,
+    )
+
+
+def _described(loop: Training) -> tuple[str, str, str]:
+    first = next(loop.batch.events())
+    kinds = [e.kind for e in loop.batch.events() if e.kind in _STEPS]
+    return loop.batch.header, f"{relative(str(first.file))}:{loop.batch.line}", ", ".join(kinds)
+
+
+def place(event: Event) -> Location:
+    """Where an event stands in the user's files."""
+    source = linecache.getline(str(event.file), event.line).rstrip("\n")
+    return Location(
+        file=relative(str(event.file)), line=event.line, column=event.column, source=source[:500]
+    )
+
+
+def _of(loop: Training, *kinds: str) -> list[Event]:
+    return [e for e in loop.batch.events() if e.kind in kinds]
+
+
+def _hands_over(loop: Training, *words: str) -> bool:
+    """Whether a call that was not followed gets the optimizer (or what the words name)."""
+    calls = [e.node for e in loop.batch.events() if e.kind == "forward"]
+    given = [
+        ast.unparse(a).lower()
+        for call in calls if isinstance(call, ast.Call)
+        for a in (*call.args, *(k.value for k in call.keywords))
+        if isinstance(a, ast.Name | ast.Attribute)
+    ]  # fmt: skip
+    return any(word in text for text in given for word in words)
+
+
+def _never_cleared(loop: Training, lab: Lab) -> Iterator[Slip]:
+    steps = _of(loop, "step")
+    if not steps or not _of(loop, "backward") or _of(loop, "zero") or _hands_over(loop, "opt"):
+        return
+    if any(isinstance(e.node, ast.Call) and "closure" in ast.unparse(e.node) for e in steps):
+        return
+    outside = [e for e in loop.epoch.events() if e.kind == "zero"] if loop.epoch else []
+    guarded = all(e.guard for e in steps)
+    if outside and guarded:
+        return
+    when = "only once an epoch" if outside else "never"
+    yield Slip(
+        "gradients are not cleared (zero_grad missing)",
+        f"gradients are cleared {when}, and every step adds to those before it",
+        "call optimizer.zero_grad() before each loss.backward()",
+        place(_of(loop, "backward")[0]),
+        certain=True,
+    )
+
+
+def _clipped_late(loop: Training, lab: Lab) -> Iterator[Slip]:
+    order = _of(loop, "backward", "clip", "step")
+    kinds = [e.kind for e in order]
+    if not {"clip", "step", "backward"} <= set(kinds):
+        return
+    start = kinds.index("backward")
+    between = kinds[start : kinds.index("step", start)] if "step" in kinds[start:] else kinds
+    if "clip" not in between:
+        clip = next(e for e in order if e.kind == "clip")
+        yield Slip(
+            "gradients are clipped after the step",
+            "gradients are clipped after optimizer.step() has used them: the clipping does nothing",
+            "clip between loss.backward() and optimizer.step()",
+            place(clip),
+            certain=True,
+        )
+
+
+def _undivided(loop: Training, lab: Lab) -> Iterator[Slip]:
+    steps, backwards = _of(loop, "step"), _of(loop, "backward")
+    inner = [e for e in loop.batch.events(nested=False) if e.kind == "backward"]
+    every = any("%" in e.guard for e in steps)
+    if not backwards or not steps or not (every or not inner):
+        return
+    if _divides(loop, backwards) or _hands_over(loop, "accelerator"):
+        return
+    optimizer = type(lab.subject.original.optimizer).__name__
+    harmless = optimizer in _SCALE_FREE
+    note = f" ({optimizer} hides most of it by its own scaling)" if harmless else ""
+    yield Slip(
+        "accumulated gradients are not divided",
+        "gradients of several batches are added up and the loss is not divided by their number: "
+        f"the learning rate is that many times larger{note}",
+        "divide the loss by the number of accumulated batches before backward()",
+        place(backwards[0]),
+        certain=False,
+    )
+
+
+def _divides(loop: Training, backwards: list[Event]) -> bool:
+    """Whether what backward is called on, or the gradients, are divided anywhere in the file."""
+    names = {e.owner.split(".")[0].split("(")[0].strip("( ") for e in backwards}
+    if any("/" in e.owner or "*" in e.owner for e in backwards):
+        return True
+    tree = ast.parse(backwards[0].file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Div | ast.Mult):
+            target = ast.unparse(node.target)
+            if target in names or "grad" in target:
+                return True
+        assigns = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in names
+        if assigns and any(isinstance(n, ast.Div) for n in ast.walk(node)):
+            return True
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith((".div_", ".mul_")):
+            return True
+    return False
+
+
+def _schedules_first(loop: Training, lab: Lab) -> Iterator[Slip]:
+    kinds = [e for e in _of(loop, "schedule", "step") if not e.guard]
+    if not kinds or kinds[0].kind != "schedule" or not any(e.kind == "step" for e in kinds):
+        return
+    yield Slip(
+        "the scheduler steps before the optimizer",
+        "scheduler.step() runs before the first optimizer.step(): the first rate is skipped",
+        "call scheduler.step() after optimizer.step()",
+        place(kinds[0]),
+        certain=False,
+    )
+
+
+def _stays_in_eval(loop: Training, lab: Lab) -> Iterator[Slip]:
+    if loop.epoch is None:
+        return
+    events = list(loop.epoch.events())
+    trained = {e.owner for e in loop.batch.events() if e.kind == "forward"}
+    restored = {e.owner for e in events if e.kind == "train"}
+    left = [e for e in events if e.kind == "eval" and e.owner in trained - restored]
+    if not left or restored & trained:
+        return
+    matters = any(_depends_on_mode(m) for m in lab.subject.original.model.modules())
+    yield Slip(
+        "the model stays in eval mode",
+        f"`{left[0].owner}` is switched to eval in every epoch and never back to train: from the "
+        "second epoch on dropout and batch statistics are off",
+        f"call {left[0].owner}.train() at the start of every epoch",
+        place(left[0]),
+        certain=matters,
+    )
+
+
+def _depends_on_mode(module: nn.Module) -> bool:
+    drops = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
+    return drops or isinstance(module, nn.modules.batchnorm._BatchNorm)
+
+
+def _starts_anew(loop: Training, lab: Lab) -> Iterator[Slip]:
+    around = loop.epoch
+    if around is None or "epoch" not in around.header.lower():
+        return
+    called = {e.owner for e in loop.batch.events() if e.kind == "forward"}
+    learns = {e.owner.rsplit(".", 1)[0] for e in around.events()
+              if e.owner.endswith((".parameters", ".named_parameters"))
+              or e.kind in ("train", "eval")}  # fmt: skip
+    for event in around.events():
+        name = event.owner
+        rebuilt = event.kind == "assign" and name in called and name in learns
+        if rebuilt and name in ast.unparse(getattr(event.node, "value", event.node)):
+            continue  # model = model.to(device)
+        reset = event.kind == "reset" and name.split(".")[0] in {c.split(".")[0] for c in called}
+        if rebuilt or reset:
+            yield Slip(
+                "the model starts anew in every epoch",
+                f"`{name}` is {'built again' if rebuilt else 'initialised again'} inside the loop "
+                "over epochs: what was learned is lost",
+                "build the model and its optimizer once, before the loop",
+                place(event),
+                certain=True,
+            )
+            return
+
+
+def _never_steps(loop: Training, lab: Lab) -> Iterator[Slip]:
+    zeros = [e for e in _of(loop, "zero") if "opt" in e.owner.lower()]
+    if _of(loop, "step") or not zeros or _hands_over(loop, "opt", "scaler"):
+        return
+    if any(e.owner.endswith((".step", "no_grad")) for e in loop.batch.events()):
+        return
+    yield Slip(
+        "the optimizer never steps",
+        "gradients are computed and cleared, and no optimizer.step() uses them",
+        "call optimizer.step() after loss.backward()",
+        place(_of(loop, "backward")[0]),
+        certain=True,
+    )
+
+
+def _measures_wrong(loop: Training, lab: Lab) -> Iterator[Slip]:
+    output = _output(lab)
+    if output is None or output.ndim != 2:
+        return
+    for file in {e.file for e in loop.batch.events()}:
+        for node, why in wrong_axes(file, output.shape[1]):
+            where = Event("metric", "", file, node.lineno, node.col_offset + 1)
+            yield Slip(
+                "the accuracy is taken over the wrong axis",
+                f"{why}: the metric says nothing about the model",
+                "argmax(dim=1) for scores of shape (batch, classes), a threshold for one output",
+                place(where),
+                certain=False,
+            )
+
+
+def _output(lab: Lab) -> torch.Tensor | None:
+    try:
+        found = lab.trace.output
+    except UserCodeError:
+        return None
+    return found if isinstance(found, torch.Tensor) else None
+
+
+Rule = Callable[[Training, "Lab"], Iterator[Slip]]
+RULES: tuple[Rule, ...] = (
+    _never_cleared, _clipped_late, _stays_in_eval, _starts_anew, _never_steps, _undivided,
+    _schedules_first, _measures_wrong,
+)  # fmt: skip
+TITLES = (
+    "gradients are not cleared (zero_grad missing)",
+    "gradients are clipped after the step",
+    "the model stays in eval mode",
+    "the model starts anew in every epoch",
+    "the optimizer never steps",
+    "accumulated gradients are not divided",
+    "the scheduler steps before the optimizer",
+    "the accuracy is taken over the wrong axis",
+)

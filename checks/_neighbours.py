@@ -1,0 +1,69 @@
+"""The measurement of `label-noise`: votes of the nearest samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from recipe_check import NotApplicable, tree
+
+from .label_noise import Neighbours
+
+if TYPE_CHECKING:
+    from recipe_check import Lab
+
+MOST = 1500
+LEAST = 300
+VOTES = 20
+WIDTH = 64  # wider inputs are projected at random, which keeps distances
+
+
+def see_neighbours(lab: Lab) -> Neighbours:
+    """Votes of the 20 nearest samples on each sample's label."""
+    x, y = _samples(lab)
+    classes = int(y.max()) + 1
+    near = torch.cdist(x, x).fill_diagonal_(float("inf")).topk(VOTES, largest=False).indices
+    votes = torch.zeros(len(y), classes, dtype=torch.double)
+    votes.scatter_add_(1, y[near], torch.ones(near.shape, dtype=torch.double))
+    most, majority = votes.max(1)
+    share = most / VOTES
+    mean = float(share.mean())
+    expected = max(mean * (1 - mean) / VOTES, 1e-9)
+    return Neighbours(
+        samples=len(y),
+        classes=int((torch.bincount(y) > 0).sum()),
+        agreement=float((majority == y).double().mean()),
+        uneven=float(share.var()) / expected,
+        chance=float(torch.bincount(y).max() / len(y)),
+    )
+
+
+def _samples(lab: Lab) -> tuple[torch.Tensor, torch.Tensor]:
+    """Standardised inputs [N, at most 64] and labels [N] of the batches that were read."""
+    rig, inputs, labels, rows = lab.rig(), [], [], 0
+    for batch in lab.train_batches:
+        parts = rig.split(batch)
+        given, wanted = tree.leaves(parts.inputs), tree.leaves(parts.target)
+        if len(given) != 1 or len(wanted) != 1 or not _fits(given[0], wanted[0]):
+            raise NotApplicable("no float inputs with one class label a sample")
+        inputs.append(given[0].flatten(1))
+        labels.append(wanted[0].long())
+        rows += len(wanted[0])
+        if rows >= MOST:
+            break
+    if rows < LEAST or len({x.shape[1] for x in inputs}) > 1:
+        raise NotApplicable(f"fewer than {LEAST} samples of one size")
+    x, y = torch.cat(inputs)[:MOST].double().cpu().nan_to_num(), torch.cat(labels)[:MOST].cpu()
+    if int(y.min()) < 0 or bool((y == y[0]).all()):
+        raise NotApplicable("labels below zero, or a single class")
+    x = (x - x.mean(0)) / x.std(0).clamp_min(1e-9)
+    if x.shape[1] > WIDTH:
+        generator = torch.Generator().manual_seed(0)
+        x = x @ torch.randn(x.shape[1], WIDTH, generator=generator, dtype=torch.double)
+    return x, y
+
+
+def _fits(x: torch.Tensor, y: torch.Tensor) -> bool:
+    classes = not y.is_floating_point() and y.ndim == 1
+    return x.is_floating_point() and x.ndim >= 2 and classes and len(x) == len(y)

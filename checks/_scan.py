@@ -1,0 +1,113 @@
+"""One reading of the whole loader, shared by all data checks."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from recipe_check import tree
+
+from ._moments import Moments
+
+if TYPE_CHECKING:
+    from recipe_check import Lab, Rig
+
+SECONDS = 20.0  # of reading, for each loader
+MOST_BATCHES = 20_000  # an endless loader ends here
+LEAST_NUMBERS = 8  # in an input, before equal ones count as the same sample
+
+
+@dataclass
+class Scan:
+    """What one reading of a loader kept: labels by batch, a hash a sample, broken values."""
+
+    batches: int = 0
+    rows: int = 0
+    first: str = ""
+    labels: list[torch.Tensor] = field(default_factory=list)
+    inputs: list[bytes] = field(default_factory=list)
+    targets: list[bytes] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    broken_rows: int = 0
+    dtypes: set[str] = field(default_factory=set)
+    sizes: list[int] = field(default_factory=list)
+    moments: Moments = field(default_factory=Moments)
+    target_moments: Moments = field(default_factory=Moments)
+    last: Any = None  # the last batch
+    late: bool = False  # time was up before the loader ended
+
+
+def scan(lab: Lab, *, validation: bool = False) -> Scan:
+    """The scan of the training (or validation) loader; read once and cached."""
+    loader = lab.subject.val_loader if validation else lab.subject.loader
+    return lab.cached(("scan", validation), lambda: _scan(lab, () if loader is None else loader))
+
+
+def _scan(lab: Lab, loader: Iterable[Any]) -> Scan:
+    found, rig = Scan(), lab.rig()
+    source = lab.train_batches if iter(loader) is loader else loader
+    start = time.monotonic()
+    with lab.seeded():
+        for batch in source:
+            _read(found, rig, batch)
+            found.late = time.monotonic() - start > SECONDS
+            if found.late or found.batches >= MOST_BATCHES:
+                break
+    return found
+
+
+def _read(found: Scan, rig: Rig, batch: Any) -> None:
+    parts = rig.split(batch)
+    inputs, targets = tree.leaves(parts.inputs), tree.leaves(parts.target)
+    found.batches += 1
+    found.last = batch
+    if inputs:
+        found.first = found.first or _shape(inputs[0])
+        found.dtypes.add(str(inputs[0].dtype).removeprefix("torch."))
+    rows = len(inputs[0]) if inputs and inputs[0].ndim else 0
+    found.rows += rows
+    found.sizes.append(rows)
+    for kind, leaves in (("input", inputs), ("target", targets)):
+        for leaf in leaves:
+            _check_finite(found, kind, leaf)
+    if inputs:
+        found.moments.add(inputs[0])
+    if len(targets) == 1 and targets[0].is_floating_point():
+        found.target_moments.add(targets[0])
+    if len(targets) == 1 and targets[0].ndim and _is_whole(targets[0]):
+        found.labels.append(targets[0].flatten().cpu())
+    if rows and inputs[0].numel() // rows >= LEAST_NUMBERS:
+        found.inputs += _hashes(inputs, rows)
+        found.targets += _hashes(targets, rows)
+
+
+def _shape(leaf: torch.Tensor) -> str:
+    return f"{tuple(leaf.shape)} {str(leaf.dtype).removeprefix('torch.')}"
+
+
+def _is_whole(leaf: torch.Tensor) -> bool:
+    return not leaf.is_floating_point() and not leaf.is_complex() and leaf.dtype != torch.bool
+
+
+def _check_finite(found: Scan, kind: str, leaf: torch.Tensor) -> None:
+    if not leaf.is_floating_point() or bool(leaf.isfinite().all()):
+        return
+    bad = ~leaf.isfinite()
+    found.broken_rows += int(bad.flatten(1).any(1).sum()) if leaf.ndim > 1 else int(bad.sum())
+    what = "NaN" if bool(leaf.isnan().any()) else "infinity"
+    found.broken.append(f"{what} in the {kind} of batch {found.batches}")
+
+
+def _hashes(leaves: Sequence[torch.Tensor], rows: int) -> list[bytes]:
+    whole = [leaf for leaf in leaves if leaf.ndim and leaf.shape[0] == rows]
+    flat = [leaf.detach().cpu().contiguous().view(rows, -1) for leaf in whole]
+    raw = [f.view(torch.uint8).numpy() if f.dtype != torch.bool else f.numpy() for f in flat]
+    return [
+        hashlib.blake2b(b"".join(r[i].tobytes() for r in raw), digest_size=16).digest()
+        for i in range(rows)
+    ]

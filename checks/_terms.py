@@ -1,0 +1,65 @@
+"""The measurement of `loss-terms`: a backward pass for each recorded term."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from recipe_check import NotApplicable
+from recipe_check.lab import seed_everything
+from recipe_check.probes.watch import LossObserver, LossTerm, Watch
+
+from .loss_terms import Term, Terms
+
+if TYPE_CHECKING:
+    from recipe_check import Lab, Rig
+
+MOST = 6
+
+
+def see_terms(lab: Lab) -> Terms:
+    """Each term's share of the gradient on the first batch."""
+    if len(lab.trace.terms) < 2:
+        raise NotApplicable("the loss has a single term, or none that is known")
+    rig, observer = lab.rig().train(), LossObserver()
+    with Watch(observer):
+        seed_everything(lab.seed)
+        loss = rig.step(rig.put(lab.train_batches[0])).loss
+    recorded = [t for t in observer.terms[:MOST] if t.value.requires_grad]
+    if len(recorded) < 2 or not loss.requires_grad:
+        raise NotApplicable("fewer than two terms have a gradient")
+    names = _names(recorded)
+    terms = [_term(rig, loss, name, t) for name, t in zip(names, recorded, strict=True)]
+    known = tuple(t for t in terms if t is not None and t.gradient > 0)
+    if len(known) < 2:
+        raise NotApplicable("fewer than two terms reach the loss")
+    return Terms(known)
+
+
+def _names(terms: list[LossTerm]) -> list[str]:
+    """`cross_entropy`, `mse_loss (2)`: kinds, numbered where one occurs again."""
+    seen: dict[str, int] = {}
+    found = []
+    for term in terms:
+        seen[term.kind] = seen.get(term.kind, 0) + 1
+        found.append(f"{term.kind} ({seen[term.kind]})" if seen[term.kind] > 1 else term.kind)
+    return found
+
+
+def _term(rig: Rig, loss: torch.Tensor, name: str, term: LossTerm) -> Term | None:
+    """None for a term that does not enter the loss."""
+    (weight,) = rig.grad(loss, [term.value])
+    if weight is None:
+        return None
+    parameters = [p for _, p in rig.trainable()]
+    scalar = (term.value * weight.detach()).sum()
+    grads = [g for g in rig.grad(scalar, parameters) if g is not None]
+    norms = [(g.to_dense() if g.is_sparse else g).abs().double().norm() for g in grads]
+    return Term(
+        name=name,
+        value=float(term.value.detach().sum()),
+        weight=float(weight.double().mean()),
+        gradient=float(torch.stack(norms).norm()) if norms else 0.0,
+        location=term.location,
+    )

@@ -1,0 +1,118 @@
+"""Are the pixels of images where a convolution expects them?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from recipe_check import Cause, CauseState, Fix, Location, Meta, Status, Verdict
+
+if TYPE_CHECKING:
+    from recipe_check import Lab
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Roughness of the images that reach the first weights: the mean squared difference between
+    neighbouring pixels, in units of the variance; as they are, and with each image's numbers read
+    as height x width x channel."""
+
+    shape: tuple[int, ...]
+    rough: float
+    other: float
+    location: Location | None
+
+    @property
+    def ratio(self) -> float:
+        return self.other / max(self.rough, 1e-12)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageLayout:
+    """Are the pixels of images where a convolution expects them?
+
+    What it measures
+    ----------------
+    The roughness of the images that reach the first weights, as [channel, height, width], against
+    the same numbers read as [height, width, channel].
+
+    Why it matters
+    --------------
+    `view` or `reshape` where `permute` was meant leaves the shape right and scrambles every
+    picture: a convolution then looks at neighbours that are none.
+
+    How it decides
+    --------------
+    fail: read as height x width x channel the images are at most half as rough, over at least 8
+    images that vary: they are stored in that order. Sound images measure 1.5 to 8 (reading them
+    that way makes them rougher), noise measures 1. warn: at most 0.8.
+
+    Cost
+    ----
+    None of its own: the shared trace.
+
+    Known limits
+    ------------
+    Needs two to four channels; pictures of one channel cannot be scrambled this way.
+
+    Example
+    -------
+    `x.view(-1, 3, 32, 32)` on a batch of shape (B, 32, 32, 3).
+
+    Fix
+    ---
+    `x.permute(0, 3, 1, 2)`.
+
+    Sources
+    -------
+    Karpathy's list of common mistakes (2018), item 6: view() and permute() are not the same;
+    vitrioil/Speech-Separation issue 4.
+    """
+
+    meta: ClassVar[Meta] = Meta(
+        id="image-layout",
+        stage="data",
+        title="Pixels are in order",
+        fail_title="Pixels are scrambled",
+        cost="0 (shared trace)",
+        after=("batch-contract", "label-range"),
+        preset="quick",
+    )
+    scrambled: float = 0.5  # ratio of roughness
+    suspicious: float = 0.8  # noise measures 1
+
+    def measure(self, lab: Lab) -> Layout:
+        from ._layout import see_layout
+
+        return see_layout(lab)
+
+    def judge(self, seen: Layout) -> Verdict:
+        status = Status.PASS
+        if seen.ratio <= self.suspicious:
+            status = Status.FAIL if seen.ratio <= self.scrambled else Status.WARN
+        bad = status is not Status.PASS
+        _, channels, height, width = seen.shape
+        return Verdict(
+            status=status,
+            message=f"the images are scrambled: read as ({height}, {width}, {channels}) they are "
+            f"{1 / max(seen.ratio, 1e-9):.2g} times smoother than as ({channels}, {height}, "
+            f"{width})"
+            if bad
+            else f"images of {channels} x {height} x {width} are smoothest as they are",
+            measured=f"{seen.ratio:.2g} of the roughness in the other order",
+            expected="above 1",
+            causes=(
+                Cause(
+                    title="view or reshape instead of permute",
+                    state=CauseState.MATCHES,
+                    evidence=f"roughness {seen.rough:.3g}, in the other order {seen.other:.3g}",
+                ),
+            )
+            if bad
+            else (),
+            fix=Fix(text="use permute(0, 3, 1, 2), not view or reshape, to move the channels")
+            if bad
+            else None,
+            location=seen.location if bad else None,
+            values={"ratio": seen.ratio},
+        )
