@@ -29,11 +29,18 @@ from recipe_check.results import (
 
 if TYPE_CHECKING:
     from recipe_check.lab import Lab
+    from recipe_check.python_api import assert_ready, run
     from recipe_check.rig import Rig
     from recipe_check.subject import Subject
 
 __version__ = "0.1.0"
-_LAZY = {"Lab": "lab", "Rig": "rig", "Subject": "subject"}  # these import torch
+_LAZY = {  # these import torch
+    "Lab": "lab",
+    "Rig": "rig",
+    "Subject": "subject",
+    "assert_ready": "python_api",
+    "run": "python_api",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -64,7 +71,9 @@ __all__ = [
     "Subject",
     "Table",
     "Verdict",
+    "assert_ready",
     "recipe",
+    "run",
     "suppress",
     "thin",
 ]

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +14,16 @@ import click
 
 from recipe_check import __version__
 from recipe_check.errors import RecipeCheckError, UsageError
+from recipe_check.options import choosing_options, gate_options, loading_options, output_options
 
 if TYPE_CHECKING:
+    from recipe_check.choice import Choice
     from recipe_check.request import LoadRequest
-    from recipe_check.results import Report
-
-DEFAULT_HTML = "recipe-check-report.html"
 
 
 class _Group(click.Group):
-    """`recipe-check model.py` is short for `recipe-check run model.py`."""
+    """`recipe-check model.py` is short for `recipe-check run model.py`, and nothing at all for
+    the target of the configuration file."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -35,6 +35,8 @@ class _Group(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0].startswith("-") and args[0] not in ("-h", "--help", "--version"):
             args = ["run", *args]
+        if not args and _has_target():
+            args = ["run"]
         return super().parse_args(ctx, args)
 
 
@@ -52,109 +54,34 @@ def cli() -> None:
     """
 
 
-def _loading_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What to load: shared by `run` and `show`."""
-    options = (
-        click.argument("target"),
-        click.argument("script_args", nargs=-1, type=click.UNPROCESSED),
-        click.option("--model", metavar="OBJ", help="nn.Module, class or factory in TARGET."),
-        click.option("--data", metavar="OBJ", help="Iterable of batches, or a factory."),
-        click.option("--loss", metavar="OBJ", help="Callable (output, target) -> scalar."),
-        click.option("--optimizer", metavar="OBJ", help="Optimizer, or (parameters) -> optimizer."),
-        click.option("--kwarg", "kwargs", multiple=True, metavar="NAME=VALUE",
-                     help="Argument for the model factory (repeatable, JSON value)."),
-        click.option("--seed", default=0, show_default=True, help="Seed of everything random."),
-        click.option("--device", default="auto", show_default=True, metavar="DEV",
-                     help="auto, cpu, cuda, cuda:1 or mps."),
-    )  # fmt: skip
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
 @cli.command()
-@_loading_options
-@click.option("--only", metavar="CHECKS", help="Comma-separated check ids, groups or stages.")
-@click.option("--skip", metavar="CHECKS", help="Likewise, to leave out.")
-@click.option(
-    "--preset",
-    type=click.Choice(["quick", "default"]),
-    default="default",
-    show_default=True,
-    help="quick trains nothing.",
-)
-@click.option(
-    "--budget",
-    default=120.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Start no check after this long.",
-)
-@click.option("--check-timeout", default=60.0, show_default=True, metavar="S", help="Per check.")
-@click.option("-x", "stop_first", is_flag=True, help="Stop at the first failure.")
-@click.option("--maxfail", default=0, metavar="N", help="Stop after N failures.")
-@click.option(
-    "--fail-on",
-    type=click.Choice(["error", "warning", "never"]),
-    default="error",
-    show_default=True,
-    help="What makes the exit code 1.",
-)
-@click.option("--json", "json_file", metavar="FILE", help="Write the result as JSON.")
-@click.option(
-    "--html",
-    "html_file",
-    metavar="FILE",
-    default=DEFAULT_HTML,
-    show_default=True,
-    help="Write the report.",
-)
-@click.option("--sarif", "sarif_file", metavar="FILE", help="Write SARIF 2.1.0.")
-@click.option("--junit", "junit_file", metavar="FILE", help="Write JUnit XML.")
-@click.option(
-    "--summary",
-    "summary_file",
-    metavar="FILE",
-    envvar="GITHUB_STEP_SUMMARY",
-    help="Write a Markdown summary.  [default: $GITHUB_STEP_SUMMARY]",
-)
-@click.option("--no-html", is_flag=True, help="Write no report.")
-@click.option(
-    "--plugin",
-    "plugins",
-    multiple=True,
-    metavar="FILE",
-    help="A Python file with more checks (repeatable).",
-)
-@click.option(
-    "--color",
-    type=click.Choice(["auto", "always", "never"]),
-    default="auto",
-    show_default=True,
-    help="NO_COLOR and FORCE_COLOR are honoured.",
-)
-@click.option("-v", "--verbose", is_flag=True, help="Also tracebacks and what your code printed.")
-@click.option("-q", "--quiet", is_flag=True, help="Only findings and the last line.")
-def run(**given: Any) -> None:
+@loading_options
+@choosing_options
+@gate_options
+@output_options
+@click.pass_obj
+def run(choice: Choice, /, **given: Any) -> None:
     """Run the checks on a target.
 
-    TARGET is a file (model.py) or an object in a file or module (model.py:net, pkg.train:recipe).
-    Loading executes it, as importing does. Arguments after -- are its own.
+    TARGET is a file (model.py), an object in a file or module (model.py:net, pkg.train:recipe),
+    or a name of the targets in the configuration file, whose `target` is the default. Loading
+    executes it, as importing does. Arguments after -- are its own.
     """
     from recipe_check.run_command import run_target
 
-    given["request"] = _request(given)
-    sys.exit(run_target(given, _command_line()))
+    given["request"] = _request(choice, given)
+    sys.exit(run_target(given | {"choice": choice}, _command_line()))
 
 
 @cli.command()
-@_loading_options
-def show(**given: Any) -> None:
+@loading_options
+@click.pass_obj
+def show(choice: Choice, /, **given: Any) -> None:
     """Show what would be loaded from a target, and run nothing."""
     from recipe_check.engine import Engine
     from recipe_check.reports.terminal import clean
 
-    with Engine(_request(given)) as engine:
+    with Engine(_request(choice, given)) as engine:
         loaded = engine.load()
     click.echo(clean(f"{loaded.target.file} on {loaded.device}"))
     for found in loaded.target.found:
@@ -214,35 +141,55 @@ def explain(check: str | None, everything: bool, form: str, plugins: Sequence[st
 def report(result: str, **outputs: str | None) -> None:
     """Write reports from a saved JSON result; nothing is run again."""
     from recipe_check.run_command import write_reports
+    from recipe_check.saved import read_report
 
     wanted = {name.removesuffix("_file"): file for name, file in outputs.items() if file}
     if not wanted:
         raise UsageError("nothing to write", "say what:  --html report.html")
-    write_reports(_read(result), wanted)
+    write_reports(read_report(result), wanted)
 
 
-def _read(path: str) -> Report:
-    import msgspec
+@cli.command()
+@click.argument("before", type=click.Path(dir_okay=False))
+@click.argument("after", type=click.Path(dir_okay=False))
+def diff(before: str, after: str) -> None:
+    """Compare two JSON results: findings that are new, fixed, still there.
 
-    from recipe_check.results import decode
+    The exit code is 1 when there are new failures.
+    """
+    from recipe_check.diff_command import compare, lines
+    from recipe_check.reports.terminal import clean
+    from recipe_check.saved import read_report
 
-    try:
-        return decode(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, msgspec.ValidationError) as error:
-        raise UsageError(
-            f"{path} is no result of recipe-check: {error}", "write one with  --json FILE"
-        ) from error
+    found = compare(read_report(before), read_report(after))
+    click.echo("\n".join(clean(line) for line in lines(found)))
+    sys.exit(found.exit_code)
 
 
-def _request(given: dict[str, Any]) -> LoadRequest:
+@cli.command()
+@click.argument("target", required=False)
+def init(target: str | None) -> None:
+    """Write a commented recipe-check.toml into the working directory."""
+    from recipe_check.init_command import write_config
+
+    click.echo(f"wrote {write_config(target)}")
+
+
+def _has_target() -> bool:
+    from recipe_check.choice import default_target
+
+    return default_target(Path()) is not None
+
+
+def _request(choice: Choice, given: dict[str, Any]) -> LoadRequest:
+    """Takes out of the options what says what to load."""
     from recipe_check.request import LoadRequest
 
     names = ("target", "model", "data", "loss", "optimizer", "seed", "device")
     chosen = {name: given.pop(name) for name in names}
-    kwargs = dict(_keyword(text) for text in given.pop("kwargs"))
-    return LoadRequest(**chosen, kwargs=kwargs, script_args=tuple(given.pop("script_args")))
+    kwargs = dict(choice.table.kwargs) | dict(_keyword(text) for text in given.pop("kwargs"))
+    arguments = tuple(given.pop("script_args"))
+    return LoadRequest(**chosen, kwargs=kwargs, script_args=arguments, root=choice.root)
 
 
 def _keyword(text: str) -> tuple[str, Any]:

@@ -20,6 +20,7 @@ from recipe_check.errors import LoadError, RecipeCheckError
 from recipe_check.request import CheckRequest, LoadRequest
 from recipe_check.results import (
     Cost,
+    Expense,
     Result,
     Status,
     Summary,
@@ -34,6 +35,8 @@ from recipe_check.worker import worker_main
 DEATHS = 3  # after so many in a row the rest is not tried
 POLL = 0.1  # seconds between progress ticks
 SUMMARY_SECONDS = 30.0
+EXPENSE_SECONDS = 15.0  # for a few plain training steps
+PROFILE_SECONDS = 300.0  # to write a trace of maybe a million events
 TAIL = 600  # characters of the dead worker's output that are shown
 
 
@@ -43,10 +46,14 @@ class WorkerDied(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """One check to run: the check with its options, and what the worker needs to rebuild it."""
+    """One check to run: the check with its options, and what the worker needs to rebuild it.
+
+    `skip` says why it is not to be run, '' where it is.
+    """
 
     check: Check
     request: CheckRequest
+    skip: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,10 +160,12 @@ class Engine:
     check_timeout: float = 60.0
     on_tick: Callable[[str, float], None] = lambda _id, _seconds: None
     on_result: Callable[[Result], None] = lambda _: None
+    adjust: Callable[[Result], Result] = lambda result: result  # before anyone sees it
     results: list[Result] = field(default_factory=list)
     interrupted: bool = False
     _worker: Worker | None = None
     _deaths: int = 0
+    _profiling: bool = False
 
     def __enter__(self) -> Engine:
         handle, name = tempfile.mkstemp(prefix="recipe-check-", suffix=".log")
@@ -208,19 +217,30 @@ class Engine:
                 yield from (self._keep(_skipped(later, reason)) for later in jobs[number:])
                 return
             try:
-                yield self._keep(self._one(job))
+                yield self._keep(_skipped(job, job.skip) if job.skip else self._one(job))
             except KeyboardInterrupt:
                 self.interrupted = True
 
     def summary(self) -> Summary:
         """What entered the network and its layers; empty where the worker cannot say."""
-        if self._worker is None or self._worker.process is None or self.interrupted:
-            return Summary()
+        return from_plain(self._last_word("summary", SUMMARY_SECONDS), Summary)
+
+    def expense(self) -> Expense:
+        """A plain training step's seconds and the worker's memory; empty as for `summary`."""
+        return from_plain(self._last_word("expense", EXPENSE_SECONDS), Expense)
+
+    @contextlib.contextmanager
+    def profiled(self, file: Path) -> Iterator[None]:
+        """A trace of what torch does in the block is written to the file. Where the worker died
+        it begins with the next one, and there is none where no other was started."""
+        file.unlink(missing_ok=True)
+        self._profiling = True
+        self._last_word("start_profile", EXPENSE_SECONDS)
         try:
-            answer = self._ask("summary", None, SUMMARY_SECONDS, "summary")
-        except (WorkerDied, RecipeCheckError):
-            return Summary()
-        return from_plain(answer, Summary)
+            yield
+        finally:
+            self._profiling = False
+            self._last_word("write_profile", PROFILE_SECONDS, str(file.resolve()))
 
     def output(self) -> str:
         """What the user's code printed (the last 20,000 characters)."""
@@ -229,6 +249,15 @@ class Engine:
         return ""
 
     # -- internals ---------------------------------------------------------------------------
+
+    def _last_word(self, name: str, seconds: float, value: Any = None) -> Any:
+        """The worker's answer to what no verdict depends on; {} where it has none."""
+        if self._worker is None or self._worker.process is None or self.interrupted:
+            return {}
+        try:
+            return self._ask(name, value, seconds, name.replace("_", " "))
+        except (WorkerDied, RecipeCheckError):
+            return {}
 
     def _why_not(self) -> str:
         if self.interrupted:
@@ -242,7 +271,10 @@ class Engine:
     def _start(self) -> Any:
         self._worker = Worker(self.plugins, self.log)
         self._worker.start()
-        return self._ask("load", to_plain(self.request), max(self.left, 1.0), "loading")
+        answer = self._ask("load", to_plain(self.request), max(self.left, 1.0), "loading")
+        if self._profiling:
+            self._last_word("start_profile", EXPENSE_SECONDS)
+        return answer
 
     def _ask(self, name: str, value: Any, seconds: float, shown: str) -> Any:
         assert self._worker is not None
@@ -264,6 +296,7 @@ class Engine:
         return from_plain(answer, Result)
 
     def _keep(self, result: Result) -> Result:
+        result = self.adjust(result)
         self.results.append(result)
         self.on_result(result)
         return result

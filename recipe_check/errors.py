@@ -13,6 +13,8 @@ class RecipeCheckError(Exception):
         self.message = message
         self.hint = hint
         self.trace = trace  # the user's own frames, when their code raised
+        for note in filter(None, (trace, hint)):
+            self.add_note(note)  # shown where the error reaches Python itself
 
 
 class UsageError(RecipeCheckError):

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
+LEAST_REASON = 10  # characters of a reason: "ok" is none
 _MARK = "__recipe__"
 _SUPPRESS = "__recipe_suppress__"
 
@@ -36,8 +37,8 @@ def suppress(
     `expires` is an ISO date; give it or `permanent=True`. Raises ValueError where the reason is
     shorter than 10 characters, or neither or both of the two are given.
     """
-    if len(reason.strip()) < 10:
-        raise ValueError("suppress: the reason needs at least 10 characters")
+    if len(reason.strip()) < LEAST_REASON:
+        raise ValueError(f"suppress: the reason needs at least {LEAST_REASON} characters")
     if (expires is None) == (not permanent):
         raise ValueError("suppress: give expires='YYYY-MM-DD' or permanent=True")
     if expires is not None:

@@ -110,7 +110,7 @@ def build(kind: type[Check], options: Mapping[str, Any]) -> Check:
         if name not in fields:
             raise UsageError(f"{kind.meta.id} has no option {name!r}", suggestion(name, fields))
         default = fields[name].default
-        if isinstance(default, float) and isinstance(value, int):
+        if isinstance(default, float) and type(value) is int:
             continue
         if type(value) is not type(default):
             raise UsageError(

@@ -1,4 +1,4 @@
-"""What counts: root causes, outcome and exit code. Verdicts know nothing of this."""
+"""What counts: severity, root causes, outcome and exit code. Verdicts know nothing of this."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ from recipe_check.results import CauseState, DeclaredSuppression, Result, Root, 
 
 @dataclass(frozen=True)
 class Decision:
-    """The run as a whole: "passed", "failed", "broken" (a check crashed) or "empty"."""
+    """The run as a whole: "passed", "failed", "broken" (a check crashed), "stale" (only a
+    suppression is at fault), "empty" or "interrupted"."""
 
     outcome: str
     exit_code: int
 
 
-def decide(results: Sequence[Result], fail_on: str, *, interrupted: bool = False) -> Decision:
-    """The exit code as promised: 0 passed, 1 finding, 4 a check broke, 5 nothing ran, 130."""
+def decide(
+    results: Sequence[Result], fail_on: str, *, interrupted: bool = False, stale: bool = False
+) -> Decision:
+    """The exit code as promised: 0 passed, 1 finding, 4 a check broke, 5 nothing ran, 130.
+
+    `stale` says that a suppression is unused or expired, and that this counts.
+    """
     counted = [result for result in results if result.suppressed is None]
     statuses = {result.status for result in counted}
     levels = {"error": {Status.FAIL}, "warning": {Status.FAIL, Status.WARN}, "never": set()}
@@ -30,6 +36,8 @@ def decide(results: Sequence[Result], fail_on: str, *, interrupted: bool = False
         return Decision("failed", 1)
     if Status.ERROR in statuses:
         return Decision("broken", 4)
+    if stale:
+        return Decision("stale", 1)
     if all(result.status is Status.SKIP for result in results):
         return Decision("empty", 5)
     return Decision("passed", 0)
@@ -40,15 +48,44 @@ def suppressed(
 ) -> tuple[Result, ...]:
     """Findings that a declared, unexpired suppression names do not count; they keep their
     verdict."""
-    valid = {
-        d.check: d.suppression
-        for d in declared
-        if d.suppression.expires is None or date.fromisoformat(d.suppression.expires) >= today
-    }
+    valid = {d.check: d.suppression for d in declared if not _expired(d, today)}
     return tuple(
         msgspec.structs.replace(r, suppressed=valid[r.id]) if r.is_finding and r.id in valid else r
         for r in results
     )
+
+
+def _expired(declared: DeclaredSuppression, today: date) -> bool:
+    expires = declared.suppression.expires
+    return expires is not None and date.fromisoformat(expires) < today
+
+
+def stale(
+    results: Sequence[Result], declared: Sequence[DeclaredSuppression], today: date
+) -> tuple[str, ...]:
+    """What is wrong with the suppressions: expired, or unused because the check passed."""
+    status = {result.id: result.status for result in results}
+    found = []
+    for d in declared:
+        about = f"the suppression of {d.check} ({d.suppression.reason})"
+        if _expired(d, today):
+            found.append(f"{about} expired on {d.suppression.expires}")
+        elif status.get(d.check) is Status.PASS:
+            found.append(f"{about} is unused: the check passed")
+    return tuple(found)
+
+
+_REGRADED = {("warning", Status.FAIL): Status.WARN, ("error", Status.WARN): Status.FAIL}
+
+
+def regraded(result: Result, severity: str, file: str) -> Result:
+    """A failure as a warning, or a warning as a failure, where the configuration says so."""
+    status = _REGRADED.get((severity, result.status))
+    if status is None:
+        return result
+    said = f'{result.verdict.message} (severity = "{severity}" in {file})'
+    verdict = msgspec.structs.replace(result.verdict, status=status, message=said)
+    return msgspec.structs.replace(result, verdict=verdict)
 
 
 def roots(results: Sequence[Result]) -> tuple[Root, ...]:

@@ -13,7 +13,7 @@ class LoadRequest(Value, frozen=True, kw_only=True):
 
     `model`, `data`, `loss` and `optimizer` name objects in the target (or
     `module:object`); None means found by convention. `kwargs` are passed to a model factory,
-    `script_args` are what the target sees in `sys.argv`.
+    `script_args` are what the target sees in `sys.argv`. Modules are also looked for in `root`.
     """
 
     target: str
@@ -25,6 +25,7 @@ class LoadRequest(Value, frozen=True, kw_only=True):
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     seed: int = 0
     script_args: tuple[str, ...] = ()
+    root: str = ""  # the folder of the configuration file
 
 
 class CheckRequest(Value, frozen=True, kw_only=True):
@@ -33,3 +34,11 @@ class CheckRequest(Value, frozen=True, kw_only=True):
     id: str
     options: Mapping[str, Any] = {}
     seed: int = 0
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """`file.py:name` or `package.module:name` as (file or module, name); the name may be ''."""
+    head, colon, name = target.rpartition(":")
+    if colon and name.replace(".", "_").isidentifier() and head:
+        return head, name
+    return target, ""

@@ -166,10 +166,14 @@ class Verdict(Value, frozen=True, kw_only=True):
 
 
 class Suppression(Value, frozen=True, kw_only=True):
-    """Why a finding does not count, and until when (ISO date, or None for permanent)."""
+    """Why a finding does not count, and until when (ISO date, or None for permanent).
+
+    `baseline` is the file of a finding that was there before, '' for a declared suppression.
+    """
 
     reason: str
     expires: str | None = None
+    baseline: str = ""
 
 
 class Cost(Value, frozen=True, kw_only=True):
@@ -265,8 +269,20 @@ class Target(Value, frozen=True, kw_only=True):
     suppressions: tuple[DeclaredSuppression, ...] = ()
 
 
+class Expense(Value, frozen=True, kw_only=True):
+    """Seconds of one plain training step of the same setup, and memory at most: of tensors on a
+    CUDA device, else of the process. None where it was not measured."""
+
+    step_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+
+
 class Run(Value, frozen=True, kw_only=True):
-    """How it was run; `started` is ISO 8601 in UTC, `seconds` wall-clock."""
+    """How it was run; `started` is ISO 8601 in UTC, `seconds` wall-clock.
+
+    `step_equivalents` is the time of all checks in plain training steps of the same setup;
+    `step_seconds` and `peak_memory_bytes` are as in `Expense`.
+    """
 
     seed: int
     device: str
@@ -277,6 +293,9 @@ class Run(Value, frozen=True, kw_only=True):
     environment: tuple[tuple[str, str], ...] = ()
     objects_unchanged: bool | None = None
     interrupted: bool = False
+    step_seconds: float | None = None
+    step_equivalents: float | None = None
+    peak_memory_bytes: int | None = None
 
 
 class Tool(Value, frozen=True, kw_only=True):
@@ -285,7 +304,11 @@ class Tool(Value, frozen=True, kw_only=True):
 
 
 class Report(Value, frozen=True, kw_only=True):
-    """Everything a report writer may know. `exit_code` and `outcome` come from the policy."""
+    """Everything a report writer may know. `exit_code` and `outcome` come from the policy.
+
+    `notes` are remarks on suppressions that are unused or expired; `reason` says why the findings
+    of a baseline are accepted.
+    """
 
     schema: int
     tool: Tool
@@ -297,6 +320,8 @@ class Report(Value, frozen=True, kw_only=True):
     roots: tuple[Root, ...] = ()
     inputs: tuple[Detail, ...] = ()
     layers: tuple[Layer, ...] = ()
+    notes: tuple[str, ...] = ()
+    reason: str = ""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -305,6 +330,25 @@ class Report(Value, frozen=True, kw_only=True):
         for result in self.results:
             found["suppressed" if result.suppressed else result.status.value] += 1
         return found
+
+    def __str__(self) -> str:
+        """The findings and the last line, as the command prints them."""
+        from recipe_check.reports.notebook import as_text
+
+        text: str = as_text(self)
+        return text
+
+    def __repr__(self) -> str:
+        """Short: a report holds thousands of numbers."""
+        found = ", ".join(f"{count} {name}" for name, count in self.counts.items() if count)
+        return f"<Report {self.outcome}: {found}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from recipe_check.reports.notebook import as_html
+
+        table: str = as_html(self)
+        return table
 
 
 def thin(values: Sequence[float], most: int = 400) -> tuple[float, ...]:

@@ -1,18 +1,32 @@
-"""One run from request to report, for the command line."""
+"""One run from request to report, for the command line and for Python."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any, Protocol
 
 import msgspec
 
-from recipe_check.engine import Engine, Job, Loaded
+from recipe_check.engine import Job, Loaded
 from recipe_check.errors import LoadError
-from recipe_check.policy import decide, roots, suppressed
+from recipe_check.gate import Gate
+from recipe_check.policy import decide, roots
 from recipe_check.request import LoadRequest
-from recipe_check.results import SCHEMA, Report, Result, Run, Status, Tool, Verdict
+from recipe_check.results import (
+    SCHEMA,
+    Expense,
+    Report,
+    Result,
+    Run,
+    Status,
+    Summary,
+    Tool,
+    Verdict,
+)
 from recipe_check.runner import as_result
 
 
@@ -28,21 +42,42 @@ class Plan:
     maxfail: int
     command: tuple[str, ...]
     version: str
+    gate: Gate = field(default_factory=Gate)
 
 
-def perform(plan: Plan, engine: Engine, loaded: Loaded, broken: LoadError | None) -> Report:
-    """Runs the jobs on a loaded engine and puts the report together.
+class Runner(Protocol):
+    """What runs the jobs of a loaded target: `Engine`, or `InProcess` without a worker."""
+
+    interrupted: bool
+
+    def run(self, jobs: Sequence[Job], /) -> Iterator[Result]: ...
+
+    def summary(self) -> Summary: ...
+
+    def expense(self) -> Expense: ...
+
+
+def perform(
+    plan: Plan,
+    engine: Runner,
+    loaded: Loaded,
+    broken: LoadError | None,
+    watching: AbstractContextManager[Any] | None = None,
+) -> Report:
+    """Runs the jobs on a loaded engine, `watching` them, and puts the report together.
 
     Where not even one training step runs, the data may say why: only their checks are run, and
     `broken` is raised if they find nothing.
     """
     start, clock = datetime.now(UTC), time.monotonic()
-    results = _run(plan, engine, broken)
+    with watching or nullcontext():
+        results = _run(plan, engine, broken)
     if broken is not None and not any(r.status is Status.FAIL for r in results):
         raise broken
-    results = suppressed(results, loaded.target.suppressions, start.date())
-    summary = engine.summary()
-    decision = decide(results, plan.fail_on, interrupted=engine.interrupted)
+    judged = plan.gate.judge(results, loaded.target, start.date())
+    summary, expense = engine.summary(), engine.expense()
+    stale = plan.gate.strict and bool(judged.notes)
+    decision = decide(judged.results, plan.fail_on, interrupted=engine.interrupted, stale=stale)
     return Report(
         schema=SCHEMA,
         tool=Tool(name="recipe-check", version=plan.version),
@@ -54,19 +89,23 @@ def perform(plan: Plan, engine: Engine, loaded: Loaded, broken: LoadError | None
             seconds=round(time.monotonic() - clock, 3),
             budget_seconds=plan.budget,
             command=plan.command,
-            environment=loaded.environment,
+            environment=(*loaded.environment, *plan.gate.provenance),
             interrupted=engine.interrupted,
+            step_seconds=expense.step_seconds,
+            step_equivalents=_in_steps(results, expense.step_seconds),
+            peak_memory_bytes=expense.peak_memory_bytes,
         ),
         outcome=decision.outcome,
         exit_code=decision.exit_code,
-        results=results,
-        roots=roots(results),
+        results=judged.results,
+        roots=roots(judged.results),
         inputs=summary.inputs,
         layers=summary.layers,
+        notes=judged.notes,
     )
 
 
-def _run(plan: Plan, engine: Engine, broken: LoadError | None) -> tuple[Result, ...]:
+def _run(plan: Plan, engine: Runner, broken: LoadError | None) -> tuple[Result, ...]:
     """Stops after `maxfail` failures; every result carries the command that repeats it."""
     found: list[Result] = []
     jobs = [job for job in plan.jobs if broken is None or job.check.meta.stage == "data"]
@@ -79,12 +118,23 @@ def _run(plan: Plan, engine: Engine, broken: LoadError | None) -> tuple[Result, 
         reason = Verdict(status=Status.SKIP, message=broken.message)
         found += [as_result(job.check, reason) for job in plan.jobs if job not in jobs]
     return tuple(
-        msgspec.structs.replace(result, reproduce=_reproduce(plan, result.id)) for result in found
+        msgspec.structs.replace(result, reproduce=reproduce(plan.request, result.id))
+        for result in found
     )
 
 
-def _reproduce(plan: Plan, id: str) -> tuple[str, ...]:
-    return (*base_command(plan.request), "--only", id, "--seed", str(plan.request.seed))
+def _in_steps(results: Sequence[Result], step: float | None) -> float | None:
+    """How many plain training steps would have taken as long as the checks."""
+    if not step:
+        return None
+    return round(sum(result.cost.seconds for result in results) / step, 1)
+
+
+def reproduce(request: LoadRequest, id: str) -> tuple[str, ...]:
+    """The command that runs one check alone; () where no file was loaded."""
+    if not request.target:
+        return ()
+    return (*base_command(request), "--only", id, "--seed", str(request.seed))
 
 
 def base_command(request: LoadRequest) -> tuple[str, ...]:

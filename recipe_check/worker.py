@@ -57,6 +57,7 @@ class _Server:
     def __init__(self, plugins: tuple[str, ...]) -> None:
         self.plugins = plugins
         self.lab: Any = None
+        self.profile: Any = None
 
     def answer(self, name: str, value: Any) -> tuple[str, Any]:
         """("ok", plain value) or ("error", plain description)."""
@@ -79,7 +80,7 @@ class _Server:
 
         request = from_plain(value, LoadRequest)
         subject = load(request)
-        self.lab = Lab(subject, _device(request.device), request.seed)
+        self.lab = Lab(subject, checked_device(request.device), request.seed)
         return {
             "target": to_plain(describe(subject)),
             "device": str(self.lab.device),
@@ -94,18 +95,35 @@ class _Server:
 
     def do_check(self, value: Mapping[str, Any]) -> Any:
         from recipe_check.plugins import build, check_classes
+        from recipe_check.profiling import named
         from recipe_check.request import CheckRequest
         from recipe_check.runner import run_check
 
         request = from_plain(value, CheckRequest)
         check = build(check_classes(self.plugins)[request.id], request.options)
         lab = self.lab if request.seed == self.lab.seed else self._lab_with(request.seed)
-        return to_plain(run_check(check, lab))
+        with named(request.id):
+            return to_plain(run_check(check, lab))
 
     def _lab_with(self, seed: int) -> Any:
         from recipe_check.lab import Lab
 
         return Lab(self.lab.subject, str(self.lab.device), seed)
+
+    def do_start_profile(self, _: Any) -> None:
+        from recipe_check.profiling import start
+
+        self.profile = start()
+
+    def do_write_profile(self, file: str) -> None:
+        from recipe_check.profiling import write
+
+        write(self.profile, file)
+
+    def do_expense(self, _: Any) -> Any:
+        from recipe_check.expense import measure_expense
+
+        return to_plain(measure_expense(self.lab))
 
     def do_summary(self, _: Any) -> Any:
         from recipe_check.summary import inputs, layers
@@ -113,7 +131,8 @@ class _Server:
         return to_plain(Summary(inputs=inputs(self.lab), layers=layers(self.lab)))
 
 
-def _device(name: str) -> str:
+def checked_device(name: str) -> str:
+    """The name of a device that is there; raises LoadError for any other."""
     import torch
 
     if name.startswith("cuda") and not torch.cuda.is_available():

@@ -72,6 +72,8 @@ def headline(report: Report) -> Headline:
         return Headline(f"{plural(counts['error'], 'check')} broke", then, "error")
     if not ran:
         return Headline("Nothing was checked", "Every check was skipped; see the reasons.", "warn")
+    if report.outcome == "stale":
+        return Headline("Ready to train, but suppressions are stale", report.notes[0], "warn")
     then = "No check found evidence of a defect."
     if counts["warn"]:
         return Headline(f"Ready to train, with {plural(counts['warn'], 'warning')}", then, "warn")
@@ -111,6 +113,8 @@ def _readiness(report: Report) -> str:
         return "Interrupted"
     if report.outcome == "empty":
         return "Nothing was checked"
+    if report.outcome == "stale":
+        return "Ready to train, but suppressions are stale"
     if report.outcome != "passed":
         found = counts["fail"] or report.outcome == "failed"
         return "Not ready to train" if found else "Undecided"

@@ -13,7 +13,7 @@ import jinja2
 
 from recipe_check.results import Cause, CauseState, Location, Report, Result
 
-from . import _plots, _tables, _text, _verdict
+from . import _costs, _plots, _tables, _text, _verdict
 from ._limits import left_out
 
 _CSS_CLASS = {"fail": "fail", "warn": "warn", "pass": "pass", "error": "err",
@@ -43,6 +43,7 @@ class HtmlReport:
             others=[r for r in ordered if not r.is_finding],
             layer_table=_tables.layer_table(report.layers),
             most_rows=_MOST_ROWS,
+            cost=_costs.cost_words(report.run),
             tally=_verdict.last_line(report),
         )
 

@@ -32,6 +32,7 @@ class MarkdownReport:
             _fix_first(report),
             _table(others, MOST_BYTES // 2),
             _folded(passed),
+            "\n".join(f"- {_text(note)}" for note in report.notes),
             f"Run it again:\n\n```sh\n{_command(report)}\n```" if report.run.command else "",
         ]
         return "\n\n".join(part for part in parts if part) + "\n"

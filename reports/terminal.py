@@ -17,10 +17,11 @@ from recipe_check.results import (
     Verdict,
 )
 
+from . import _costs
 from ._text import clean, code_line, one_line, plural, seconds
 from ._verdict import last_line, measured, rerun
 
-__all__ = ["Style", "clean", "finding", "footer", "header", "last_line", "line"]
+__all__ = ["Style", "clean", "durations", "finding", "footer", "header", "last_line", "line"]
 
 WIDTH = 80
 _BLOCK_WIDTH = 100
@@ -33,7 +34,7 @@ _SYMBOLS = {
 }
 _ASCII = str.maketrans({"✔": "+", "✖": "x", "–": "-", "—": "-", "→": ">", "·": "-", "…": "~",
                         "±": "+-", "≤": "<=", "≥": ">=", "×": "x", "‖": "|", "−": "-",
-                        "“": '"', "”": '"', "’": "'"})  # fmt: skip
+                        "“": '"', "”": '"', "’": "'", "µ": "u"})  # fmt: skip
 _LEVEL = {Status.FAIL: "error", Status.WARN: "warning", Status.ERROR: "broken"}
 _ID_WIDTH = 28
 
@@ -158,21 +159,30 @@ def _item(label: str, text: str) -> list[str]:
     )
 
 
-def footer(report: Report, html: str | None, style: Style) -> str:
-    """What to fix first, where the report is, and as the last line whether it is ready."""
+def footer(report: Report, html: str | None, style: Style, *, cost: bool = True) -> str:
+    """Suppressions, what to fix first, the cost of the run, where the report is, and last whether
+    it is ready."""
     lines = [
         _suppressed(result.id, result.suppressed)
         for result in report.results
         if result.suppressed is not None
     ]
+    lines += [f"note: {one_line(note)}" for note in report.notes]
     if report.roots:
         lines.append(_fix_first(report))
+    if cost and (spent := _costs.cost_words(report.run)):
+        lines.append(f"cost: {spent}")
     if html:
         more = next((one_line(r.id) for r in report.results if r.is_finding), "")
         explain = f"      More: recipe-check explain {more}" if more else ""
         lines.append(f"Report: {one_line(html)}{explain}")
     code = {"passed": "32", "failed": "31"}.get(report.outcome, "33")
     return style.safe("\n".join([*lines, style.paint(last_line(report), f"1;{code}")]))
+
+
+def durations(report: Report, count: int, style: Style) -> str:
+    """The slowest checks with their passes and steps."""
+    return style.safe(_costs.slowest(report.results, count))
 
 
 def _suppressed(id: str, suppression: Suppression) -> str:

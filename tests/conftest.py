@@ -12,6 +12,7 @@ from torch import nn
 from recipe_check.lab import Lab
 from recipe_check.subject import Parts, Subject
 
+pytest_plugins = ["pytester"]
 torch.set_num_threads(1)
 
 

@@ -39,7 +39,7 @@ def test_the_entry_points_and_the_files_are_in_step() -> None:
         files = {f.stem for f in (ROOT / folder).glob("[a-z]*.py")}
         targets = declared[f"recipe_check.{folder}"]
         named = {value.split(":")[0].rpartition(".")[2] for value in targets.values()}
-        assert named == files - {"terminal"}
+        assert named == files - {"terminal", "notebook"}
     assert set(report_writers()) == set(declared["recipe_check.reports"])
 
 

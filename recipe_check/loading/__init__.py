@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
@@ -24,6 +25,8 @@ def load(request: LoadRequest) -> Subject:
     names, the only object of its type, zero-argument factories.
     """
     seed_everything(request.seed)
+    if request.root:
+        sys.path.append(request.root)
     module, file, name = import_target(request.target, request.script_args)
     make = _recipe_function(module, name)
     with training_caught(request.target), layers_recorded():

@@ -43,7 +43,7 @@ class Assembler:
         self.found: list[Found] = []
         self.notes: list[str] = []
 
-    def subject(self, file: Path, name: str) -> Subject:
+    def subject(self, file: Path | None, name: str) -> Subject:
         """The whole subject; raises LoadError with candidates where it cannot tell."""
         model, build_model = self._model(name)
         loader, pair = self._data()

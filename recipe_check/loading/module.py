@@ -16,6 +16,7 @@ from torch import nn
 from torch.optim import optimizer as torch_optimizer
 
 from recipe_check.errors import LoadError
+from recipe_check.request import split_target
 from recipe_check.results import Location
 from recipe_check.userframes import (
     caller_location,
@@ -41,18 +42,11 @@ class _TrainedOnImport(BaseException):
 
 def import_target(target: str, arguments: tuple[str, ...] = ()) -> tuple[ModuleType, Path, str]:
     """The module of `file.py[:name]` or `package.module[:name]`, its file and the name ('')."""
-    path, _, name = _split(target)
+    path, name = split_target(target)
     with training_caught(target), layers_recorded(), _arguments(path, arguments):
         module = _from_file(Path(path)) if path.endswith(".py") else _from_package(path)
     file = Path(getattr(module, "__file__", None) or path).resolve()
     return module, file, name
-
-
-def _split(target: str) -> tuple[str, str, str]:
-    head, colon, name = target.rpartition(":")
-    if colon and name.replace(".", "_").isidentifier() and head:
-        return head, colon, name
-    return target, "", ""
 
 
 def _from_file(path: Path) -> ModuleType:

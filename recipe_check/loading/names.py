@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from recipe_check.errors import LoadError
+from recipe_check.userframes import user_traceback
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "model": ("model", "net", "module", "network", "Model", "Net", "Network"),
@@ -71,7 +72,7 @@ def by_option(module: ModuleType, text: str, option: str) -> Candidate:
     owner: Any = module
     head, colon, path = text.rpartition(":")
     if colon:
-        owner = importlib.import_module(head)
+        owner = _module(head, f"{option} {text}")
     for part in path.split("."):
         try:
             owner = owner[part] if isinstance(owner, dict) else getattr(owner, part)
@@ -82,6 +83,17 @@ def by_option(module: ModuleType, text: str, option: str) -> Candidate:
                 f"names there: {known}",
             ) from None
     return Candidate(owner, text, f"given by {option}")
+
+
+def _module(name: str, where: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise LoadError(
+            f"{where}: {name} does not import: {type(error).__name__}: {error}",
+            "write  package.module:name, and run from the folder of the package",
+            user_traceback(error),
+        ) from error
 
 
 def required_arguments(value: Any) -> list[str] | None:

@@ -1,0 +1,54 @@
+"""Runs jobs in the calling process, for Python and notebooks; `Engine` does it in another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from recipe_check.engine import Job, Loaded
+from recipe_check.expense import measure_expense
+from recipe_check.lab import Lab
+from recipe_check.results import Expense, Result, Status, Summary, Verdict
+from recipe_check.runner import as_result, run_check
+from recipe_check.summary import describe, inputs, layers
+from recipe_check.worker import environment
+
+
+@dataclass
+class InProcess:
+    """The same methods as `Engine`, without its protection: a check that hangs or dies takes
+    this process with it, and an interrupt is the caller's."""
+
+    lab: Lab
+    budget: float
+    interrupted: bool = False
+
+    def loaded(self) -> Loaded:
+        """What `Engine.load` answers."""
+        return Loaded(
+            target=describe(self.lab.subject),
+            device=str(self.lab.device),
+            environment=tuple(environment(self.lab.device)),
+        )
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Result]:
+        """Results in order; no check is started after the budget is spent."""
+        start = time.monotonic()
+        for job in jobs:
+            late = time.monotonic() - start >= self.budget
+            reason = f"out of time (budget {self.budget:g} s): raise it" if late else job.skip
+            skipped = Verdict(status=Status.SKIP, message=reason)
+            yield as_result(job.check, skipped) if reason else run_check(job.check, self.lab)
+
+    def summary(self) -> Summary:
+        """What entered the network and its layers; empty where the model cannot be traced."""
+        try:
+            with self.lab.seeded():
+                return Summary(inputs=inputs(self.lab), layers=layers(self.lab))
+        except Exception:
+            return Summary()
+
+    def expense(self) -> Expense:
+        """What `Engine.expense` answers; the memory is that of the caller's whole process."""
+        return measure_expense(self.lab)

@@ -1,0 +1,95 @@
+"""The options of `recipe-check run`, in the groups of its help. Commands share the first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+DEFAULT_HTML = "recipe-check-report.html"
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def together(*decorators: Decorator) -> Decorator:
+    """One decorator for many, the first on top."""
+
+    def apply(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+def _from_file(ctx: click.Context, _: click.Parameter, target: str | None) -> str | None:
+    """Reads the configuration file: its values become the defaults of the other options."""
+    from recipe_check.choice import choose
+
+    if ctx.resilient_parsing:  # the shell completes a line; nothing is run
+        return target
+    ctx.obj = choose(target)
+    ctx.default_map = ctx.obj.defaults()
+    return str(ctx.obj.target)
+
+
+loading_options = together(
+    click.argument("target", required=False, is_eager=True, callback=_from_file),
+    click.argument("script_args", nargs=-1, type=click.UNPROCESSED),
+    click.option("--model", metavar="OBJ", help="nn.Module, class or factory in TARGET."),
+    click.option("--data", metavar="OBJ", help="Iterable of batches, or a factory."),
+    click.option("--loss", metavar="OBJ", help="Callable (output, target) -> scalar."),
+    click.option("--optimizer", metavar="OBJ", help="Optimizer, or (parameters) -> optimizer."),
+    click.option("--kwarg", "kwargs", multiple=True, metavar="NAME=VALUE",
+                 help="Argument for the model factory (repeatable, JSON value)."),
+    click.option("--seed", default=0, show_default=True, help="Seed of everything random."),
+    click.option("--device", default="auto", show_default=True, metavar="DEV",
+                 help="auto, cpu, cuda, cuda:1 or mps."),
+)  # fmt: skip
+
+choosing_options = together(
+    click.option("--only", metavar="CHECKS", help="Comma-separated check ids, groups or stages."),
+    click.option("--skip", metavar="CHECKS", help="Likewise, to leave out."),
+    click.option("--preset", type=click.Choice(["quick", "default"]), default="default",
+                 show_default=True, help="quick trains nothing."),
+    click.option("--lf", "last_failed", is_flag=True, help="Only checks that failed last time."),
+    click.option("--budget", default=120.0, show_default=True, metavar="SECONDS",
+                 help="Start no check after this long."),
+    click.option("--check-timeout", default=60.0, show_default=True, metavar="S",
+                 help="Per check."),
+    click.option("-x", "stop_first", is_flag=True, help="Stop at the first failure."),
+    click.option("--maxfail", default=0, metavar="N", help="Stop after N failures."),
+    click.option("--plugin", "plugins", multiple=True, metavar="FILE",
+                 help="A Python file with more checks (repeatable)."),
+)  # fmt: skip
+
+gate_options = together(
+    click.option("--fail-on", type=click.Choice(["error", "warning", "never"]), default="error",
+                 show_default=True, help="What makes the exit code 1."),
+    click.option("--baseline", metavar="FILE", help="Fail only on findings that are not in FILE."),
+    click.option("--write-baseline", "new_baseline", metavar="FILE",
+                 help="Write the findings of this run for --baseline; needs --reason."),
+    click.option("--reason", metavar="TEXT", help="Why the findings of the baseline are accepted."),
+    click.option("--strict-suppressions", is_flag=True,
+                 help="Fail on suppressions that are unused or expired."),
+)  # fmt: skip
+
+output_options = together(
+    click.option("--json", "json_file", metavar="FILE", help="Write the result as JSON."),
+    click.option("--html", "html_file", metavar="FILE", default=DEFAULT_HTML, show_default=True,
+                 help="Write the report."),
+    click.option("--sarif", "sarif_file", metavar="FILE", help="Write SARIF 2.1.0."),
+    click.option("--junit", "junit_file", metavar="FILE", help="Write JUnit XML."),
+    click.option("--summary", "summary_file", metavar="FILE", envvar="GITHUB_STEP_SUMMARY",
+                 help="Write a Markdown summary.  [default: $GITHUB_STEP_SUMMARY]"),
+    click.option("--no-html", is_flag=True, help="Write no report."),
+    click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto",
+                 show_default=True, help="NO_COLOR and FORCE_COLOR are honoured."),
+    click.option("--durations", default=0, metavar="N",
+                 help="Print the N slowest checks with their passes."),
+    click.option("--profile", "profile_file", metavar="FILE",
+                 help="Write a Chrome trace of the checks (.json or .json.gz); slows them down."),
+    click.option("-v", "--verbose", is_flag=True,
+                 help="Also tracebacks and what your code printed."),
+    click.option("-q", "--quiet", is_flag=True, help="Only findings and the last line."),
+)  # fmt: skip
