@@ -1,8 +1,10 @@
 """Bugs found and false alarms over the corpus:  python -m benchmarks.detection
 
 Every program of `benchmarks/corpus` is checked in a process of its own, two at a time. A bug
-counts as detected when any check fails or warns, as the right line when a finding stands on the
-line marked `# BUG`. Sound programs and the twins of the bugs must not fail.
+counts as detected when any check fails or warns; by the right check when one that owns it does (as
+`corpus/bugs.toml` says); with the right cause when that finding's words name it; on the right line
+when a finding stands on the line marked `# BUG`. Sound programs and the twins of the bugs must not
+fail.
 """
 
 from __future__ import annotations
@@ -10,18 +12,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from recipe_check.results import Report, Status, decode
+from recipe_check.results import CauseState, Report, Result, Status, decode
 
 CORPUS = Path(__file__).parent / "corpus"
 RESULTS = Path(__file__).parent / "RESULTS.md"
+ANSWERS = tomllib.loads((CORPUS / "bugs.toml").read_text())
+SEVEN = frozenset({
+    "initial-loss", "overfit-one-batch", "input-independent-baseline", "batch-dependency",
+    "gradient-norms", "dead-relu", "gradient-check",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,8 +43,11 @@ class Outcome:
     failed: tuple[str, ...]
     warned: tuple[str, ...]
     broke: tuple[str, ...]
-    marked: bool  # the program has a line marked `# BUG`
+    marked: bool  # the mistake sits on the line marked `# BUG`
+    right_check: bool
+    right_cause: bool
     right_line: bool
+    of_seven: bool  # the mistake is owned by one of the recipe's own checks
     seconds: float
 
     @property
@@ -63,6 +75,8 @@ def _outcome(program: Path, exit_code: int, report: Report | None) -> Outcome:
     def ids(status: Status) -> tuple[str, ...]:
         return tuple(result.id for result in results if result.status is status)
 
+    answer = ANSWERS.get(program.stem, {}) if program.parent.name == "bugs" else {}
+    right = [r for r in results if r.is_finding and r.id in answer.get("checks", ())]
     lines = program.read_text().splitlines()
     bug = {number for number, line in enumerate(lines, 1) if "# BUG" in line}
     places = {r.verdict.location.line for r in results if r.is_finding and r.verdict.location}
@@ -73,10 +87,21 @@ def _outcome(program: Path, exit_code: int, report: Report | None) -> Outcome:
         failed=ids(Status.FAIL),
         warned=ids(Status.WARN),
         broke=ids(Status.ERROR) or (("not loaded",) if report is None else ()),
-        marked=bool(bug),
+        marked=bool(bug) and answer.get("line", True),
+        right_check=bool(right),
+        right_cause=any(re.search(answer["cause"], _words(r)) for r in right),
         right_line=bool(bug & places),
+        of_seven=bool(SEVEN & set(answer.get("checks", ()))),
         seconds=report.run.seconds if report else 0.0,
     )
+
+
+def _words(result: Result) -> str:
+    """Everything the finding says of its cause."""
+    verdict = result.verdict
+    causes = [c for c in verdict.causes if c.state is CauseState.MATCHES]
+    said = [verdict.message, *(f"{c.title} {c.evidence}" for c in causes)]
+    return "\n".join((*said, verdict.fix.text if verdict.fix else ""))
 
 
 def run(programs: Sequence[Path], jobs: int) -> list[Outcome]:
@@ -89,28 +114,47 @@ def table(outcomes: Sequence[Outcome]) -> str:
     """The summary and a row for each program, as Markdown."""
     bugs = [o for o in outcomes if o.kind == "bugs"]
     sound = [o for o in outcomes if o.kind != "bugs"]
-    lines = [
-        "| measure | result |",
-        "| --- | --- |",
-        f"| bugs detected (fail or warn) | {_share([o.detected for o in bugs])} |",
-        f"| bugs with a `fail` | {_share([bool(o.failed) for o in bugs])} |",
-        f"| right line, of all bugs | {_share([o.right_line for o in bugs if o.marked])} |",
-        f"| sound programs with a false `fail` | {_share([bool(o.failed) for o in sound])} |",
-        f"| sound programs with a false `warn` | {_share([bool(o.warned) for o in sound])} |",
-        f"| programs on which a check broke | {_share([bool(o.broke) for o in outcomes])} |",
+    seven = [o for o in bugs if o.of_seven]
+    lines = ["| measure | all bugs | owned by the recipe's seven |", "| --- | --- | --- |"]
+    for name, value in MEASURES.items():
+        shares = [_share([flag for o in group if (flag := value(o)) is not None])
+                  for group in (bugs, seven)]  # fmt: skip
+        lines.append(f"| {name} | {shares[0]} | {shares[1]} |")
+    lines += [
         "",
-        "| program | failed | warned | right line | seconds |",
-        "| --- | --- | --- | --- | --- |",
+        "| measure | sound programs and twins |",
+        "| --- | --- |",
+        f"| false `fail` | {_share([bool(o.failed) for o in sound])} |",
+        f"| false `warn` | {_share([bool(o.warned) for o in sound])} |",
+        f"| a check broke (of all programs) | {_share([bool(o.broke) for o in outcomes])} |",
+        "",
+        "| program | failed | warned | check | cause | line | seconds |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for o in outcomes:
         said = [", ".join(names) or "–" for names in (o.failed, (*o.warned, *o.broke))]
-        line = ("yes" if o.right_line else "no") if o.marked else "–"
-        lines.append(f"| {o.kind}/{o.name} | {said[0]} | {said[1]} | {line} | {o.seconds:.1f} |")
+        rights = [_yes(o.right_check), _yes(o.right_cause), _yes(o.right_line)]
+        shown = " | ".join(rights if o.kind == "bugs" else ["–"] * 3)
+        lines.append(f"| {o.kind}/{o.name} | {said[0]} | {said[1]} | {shown} | {o.seconds:.1f} |")
     return "\n".join(lines) + "\n"
 
 
+MEASURES: dict[str, Callable[[Outcome], bool | None]] = {
+    "detected (fail or warn)": lambda o: o.detected,
+    "with a `fail`": lambda o: bool(o.failed),
+    "by the right check": lambda o: o.right_check,
+    "with the right cause": lambda o: o.right_cause,
+    "on the right line, of those that sit on one": lambda o: o.right_line if o.marked else None,
+}
+
+
+def _yes(flag: bool) -> str:
+    return "yes" if flag else "no"
+
+
 def _share(flags: Sequence[bool]) -> str:
-    return f"{sum(flags)} of {len(flags)}"
+    percent = f" ({sum(flags) / len(flags):.0%})" if flags else ""
+    return f"{sum(flags)} of {len(flags)}{percent}"
 
 
 def main() -> None:

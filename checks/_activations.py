@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from recipe_check import NotApplicable
+from recipe_check import NotApplicable, tree
+from recipe_check.probes.saturation import END
 
 from ._depth import fitted_line
 from .activation_scale import Activations, Saturated
@@ -24,8 +25,9 @@ def see_activations(lab: Lab) -> Activations:
     points = [(i, math.log(x.std)) for i, x in enumerate(layers) if 0 < x.std < math.inf]
     slope, correlation = fitted_line(points) if len(points) >= LEAST else (0.0, 0.0)
     saturated = tuple(
-        Saturated(s.module or s.op, s.op, s.share, s.location) for s in trace.saturations
-    )
+        Saturated(s.module or s.op, s.op, s.share, s.location)
+        for s in trace.saturations if not (s.op == "sigmoid" and _is_prior(s.share, trace.output))
+    )  # fmt: skip
     if not layers and not saturated:
         raise NotApplicable("no hidden linear or convolutional layer")
     return Activations(
@@ -36,3 +38,19 @@ def see_activations(lab: Lab) -> Activations:
         saturated=saturated,
         location=lab.subject.created.get(layers[0].name) if layers else None,
     )
+
+
+def _is_prior(share: float, output: Any) -> bool:
+    """Whether a share is that of final probabilities which all lie at one end: the last bias was
+    set to the odds of a rare class. Squashed by the model itself or by the loss."""
+    for leaf in tree.leaves(output):
+        if not leaf.is_floating_point() or not leaf.numel():
+            continue
+        value = leaf.float()
+        if float(value.min()) < 0 or float(value.max()) > 1:
+            value = value.sigmoid()
+        one_sided = float(value.max()) < 0.5 or float(value.min()) > 0.5
+        ends = ((value < END) | (value > 1 - END)).float().mean()
+        if one_sided and abs(float(ends) - share) < 0.01:
+            return True
+    return False

@@ -12,9 +12,11 @@ import torch
 from recipe_check import NotApplicable, tree
 from recipe_check.errors import UserCodeError
 from recipe_check.lab import seed_everything
+from recipe_check.lineage import REORDERING
 from recipe_check.probes.training import Fit, held_losses
 
 from ._batch_fit import fit_batch
+from ._blame import input_line, target_line
 from ._rows import batch_size, input_axes, take
 from ._uninformative import see_level
 from .input_independent_baseline import Arm, Arms, Round
@@ -131,6 +133,7 @@ def _arms(
         rate=rate,
         prior=prior,
         all_inputs_blank=blank,
+        location=target_line(lab, REORDERING) or input_line(lab, REORDERING),
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from recipe_check import NotApplicable, tree
 from recipe_check.errors import UserCodeError
 
+from ._blame import maker
 from ._scan import Scan, scan
 from .class_balance import Balance
 
@@ -27,7 +28,7 @@ def see_balance(lab: Lab) -> Balance:
     if term is not None and not _takes_labels(lab, term):
         raise NotApplicable("the loss does not take the labels of the batch")
     counts = _counts(found, term)
-    return Balance(counts, _lift(term), known, not found.late)
+    return Balance(counts, _lift(term), known, not found.late, maker(lab, "data"))
 
 
 def _term(lab: Lab) -> tuple[LossTerm | None, bool]:

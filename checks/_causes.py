@@ -14,6 +14,7 @@ from recipe_check import Cause, CauseState, Location, tree
 from recipe_check.lab import seed_everything
 from recipe_check.probes.watch import LossTerm
 
+from ._blame import frozen_at, last_layer
 from ._floor import is_broadcast
 from ._loss_input import LossInput, loss_input
 
@@ -42,12 +43,12 @@ def causes_of(
     found = [
         _squashed(entered, term, final),
         _broadcast(term, final),
-        _too_few_outputs(term),
+        _too_few_outputs(lab, term),
         _no_gradient(lab),
         _dead(lab),
         _ignores_input(rig, batch),
         _unregistered(lab),
-        _narrow(rig, term),
+        _narrow(lab, rig, term),
     ]
     order = (CauseState.MATCHES, CauseState.RULED_OUT, CauseState.NOT_TESTED)
     return tuple(sorted(found, key=lambda c: order.index(c.cause.state)))
@@ -99,7 +100,7 @@ def _broadcast(term: LossTerm | None, final: float) -> TestedCause:
     )
 
 
-def _too_few_outputs(term: LossTerm | None) -> TestedCause:
+def _too_few_outputs(lab: Lab, term: LossTerm | None) -> TestedCause:
     matches, evidence = False, ""
     if term is not None and isinstance(term.target, torch.Tensor):
         if term.kind in ("cross_entropy", "nll_loss") and term.prediction.ndim > 1:
@@ -116,7 +117,7 @@ def _too_few_outputs(term: LossTerm | None) -> TestedCause:
             evidence=evidence,
             check="label-range",
         ),
-        None,
+        last_layer(lab) if matches else None,
         "use one output for each class and cross-entropy",
     )
 
@@ -137,9 +138,15 @@ def _no_gradient(lab: Lab) -> TestedCause:
             f"{len(frozen)} are frozen",
             check="gradient-norms",
         ),
-        None,
+        _freeze_line(lab),
         "let the gradient reach every layer that should learn (requires_grad, no detach)",
     )
+
+
+def _freeze_line(lab: Lab) -> Location | None:
+    """Where the first frozen weight was frozen."""
+    frozen = [p for p in lab.subject.original.model.parameters() if not p.requires_grad]
+    return next((w for p in frozen if (w := frozen_at(p)) is not None), None)
 
 
 def _dead(lab: Lab) -> TestedCause:
@@ -208,7 +215,7 @@ def _unregistered(lab: Lab) -> TestedCause:
     )
 
 
-def _narrow(rig: Rig, term: LossTerm | None) -> TestedCause:
+def _narrow(lab: Lab, rig: Rig, term: LossTerm | None) -> TestedCause:
     """A hidden linear layer with fewer units than a rank of C - 1 needs."""
     linear = [(n, m) for n, m in rig.model.named_modules() if isinstance(m, nn.Linear)]
     narrow = [(n, m) for n, m in linear[:-1] if m.out_features <= 2]
@@ -223,7 +230,7 @@ def _narrow(rig: Rig, term: LossTerm | None) -> TestedCause:
             else "no hidden layer is narrower than three units",
             check="capacity",
         ),
-        None,
+        lab.subject.created.get(narrow[0][0]) if matches else None,
         "widen that layer",
     )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from ._blame import maker
 from .optimizer_coverage import Coverage
 
 if TYPE_CHECKING:
@@ -29,4 +30,5 @@ def see_coverage(lab: Lab) -> Coverage:
         missing=tuple(name for name, _ in missing),
         missing_share=sum(p.numel() for _, p in missing) / max(total, 1),
         foreign=len(held - known),
+        location=maker(lab, "optimizer"),
     )

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from recipe_check import NotApplicable, tree
+from recipe_check import Location, NotApplicable, tree
 from recipe_check.errors import UserCodeError
+from recipe_check.lineage import ARITHMETIC
 from recipe_check.probes.watch import LossObserver, Watch
 
+from ._blame import last_layer, maker, target_line
 from ._scan import Scan, scan
 from .batch_contract import Batches, Problem
 from .duplicates import Repeats
@@ -74,6 +76,7 @@ def _leftover(lab: Lab, found: Scan) -> Problem | None:
     return Problem(
         text, "1 sample in the last batch", "at least 2",
         "set drop_last=True, or choose another batch size", certain=certain,
+        location=maker(lab, "data"),
     )  # fmt: skip
 
 
@@ -94,7 +97,16 @@ def see_labels(lab: Lab) -> Labels:
         outputs=outputs,
         outside=len(labels) - len(inside),
         counts=tuple(torch.bincount(inside, minlength=outputs).tolist()),
+        location=_label_line(lab, labels, outputs),
     )
+
+
+def _label_line(lab: Lab, labels: torch.Tensor, outputs: int) -> Location | None:
+    """Too few outputs are the last layer's fault, shifted or scaled labels their own."""
+    classes = int((torch.bincount(labels.clamp_min(0)) > 0).sum())
+    if classes > outputs:
+        return last_layer(lab)
+    return target_line(lab, ARITHMETIC)
 
 
 def _outputs(lab: Lab) -> int:
@@ -130,7 +142,7 @@ def see_mixing(lab: Lab) -> Mixing:
     generator = torch.Generator().manual_seed(0)
     shuffled = everything[torch.randperm(len(everything), generator=generator)]
     random = list(torch.split(shuffled, [len(labels) for labels in whole]))
-    return Mixing(len(whole), _mean_entropy(whole), _mean_entropy(random))
+    return Mixing(len(whole), _mean_entropy(whole), _mean_entropy(random), maker(lab, "data"))
 
 
 def _mean_entropy(batches: Sequence[torch.Tensor]) -> float:
@@ -161,4 +173,5 @@ def see_repeats(lab: Lab) -> Repeats:
         shared=sum(sample in known for sample in validation.inputs),
         repeated=sum(count - 1 for count in counts.values()),
         conflicts=sum(counts[sample] for sample, seen in labels.items() if len(seen) > 1),
+        location=maker(lab, "val_data"),
     )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from recipe_check import Location
 from recipe_check.errors import UserCodeError
+from recipe_check.probes.watch import Watch, op_name
+from recipe_check.userframes import caller_location
 
 from ._mixing import Op, mixing_op
 from ._rows import (
@@ -43,15 +48,16 @@ def see_dependency(lab: Lab) -> Dependency:
         own, leak, worst = _replace_groups(rows, base)
     noisy = _is_noisy(rows, base)
     shuffled = 0.0 if noisy else _permutation_error(rows, base)
-    alone = None if noisy else _alone_error(rows, base)
+    alone = Alone(None) if noisy else _alone(rows, base)
     matrix, op = _closer_look(rows, base, worst if leak > TOLERANCE else [])
     return Dependency(
         rows=rows.axes.rows,
         leak=leak,
         own=tuple(own),
         permutation=shuffled,
-        alone=alone[0] if alone else None,
-        alone_error=alone[1] if alone else "",
+        alone=alone.error,
+        alone_error=alone.text,
+        alone_location=alone.location,
         matrix=matrix,
         location=op.location if op else None,
         op=op.name if op else "",
@@ -94,23 +100,49 @@ def _permutation_error(rows: Rows, base: list[torch.Tensor]) -> float:
     return max(change_of([o[order.to(device)] for o in base], after))
 
 
-def _alone_error(rows: Rows, base: list[torch.Tensor]) -> tuple[float | None, str]:
-    """How far the first sample's output is from its output in the batch; the text of what
-    was raised where a single sample does not run."""
+@dataclass(frozen=True)
+class Alone:
+    """The first sample alone: how far its output is from its output in the batch (None where it
+    does not run or has another shape), the text of that, and the line to blame."""
+
+    error: float | None
+    text: str = ""
+    location: Location | None = None
+
+
+class _Squeezes:
+    """Remembers the user's last squeeze that removed an axis of size one."""
+
+    def __init__(self) -> None:
+        self.location: Location | None = None
+
+    def __call__(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any
+    ) -> None:
+        if op_name(func) in ("squeeze", "squeeze_") and out.ndim < args[0].ndim:
+            self.location = caller_location("squeeze")
+
+
+def _alone(rows: Rows, base: list[torch.Tensor]) -> Alone:
+    """Runs the first sample alone. One forward pass."""
     single = take(rows.batch, rows.axes.inputs, torch.arange(1))
+    squeezes = _Squeezes()
     try:
-        found = forward_leaves(rows.rig, rows.call, single)
+        with rows.rig.stack().following(), Watch(squeezes):
+            found = forward_leaves(rows.rig, rows.call, single)
     except UserCodeError as error:
-        return None, str(error)
+        where = Location(file=error.file, line=error.line) if error.file else None
+        return Alone(None, str(error), where)
     worst = 0.0
     for expected, (place, axis) in zip(base, rows.axes.outputs.items(), strict=True):
         if place >= len(found) or found[place].ndim <= axis or found[place].shape[axis] != 1:
             shape = tuple(found[place].shape) if place < len(found) else ()
-            return None, f"the output of a single sample has shape {shape}"
+            text = f"the output of a single sample has shape {shape}"
+            return Alone(None, text, squeezes.location)
         alone = found[place].movedim(axis, 0).reshape(1, -1)
         if alone.shape[1] == expected.shape[1]:
             worst = max(worst, *change_of([expected[:1]], [alone]))
-    return worst, ""
+    return Alone(worst)
 
 
 def _closer_look(

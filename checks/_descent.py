@@ -11,6 +11,7 @@ from recipe_check import NotApplicable
 from recipe_check.lab import seed_everything
 from recipe_check.probes.training import Fit, held_losses
 
+from ._blame import maker
 from .optimizer_learns import Descent
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def see_descent(lab: Lab, steps: int) -> Descent:
         own=own,
         reference=tuple(reference.losses),
         growth=_norm(rig) / max(before, 1e-12),
+        location=maker(lab, "optimizer"),
     )
 
 

@@ -49,7 +49,7 @@ def see_dropping(lab: Lab) -> Dropping:
     )
     batch, _, call = model_call(lab, rig)
     observer = _ActiveDropout()
-    with Watch(observer):
+    with rig.stack().following(), Watch(observer):
         one = forward_leaves(rig, call, batch, seed=1)
     two = forward_leaves(rig, call, batch, seed=2)
     pairs = [(a, b) for a, b in zip(one, two, strict=True) if a.shape == b.shape and a.numel()]

@@ -11,7 +11,9 @@ import torch
 
 from recipe_check import NotApplicable, tree
 from recipe_check.lab import preserved_rng, seed_everything
+from recipe_check.lineage import RANDOM
 
+from ._blame import input_line, target_line
 from .loader_determinism import Fetches
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 32
 SECONDS = 5.0  # of fetching; then fewer samples
+LONG = 16  # positions along an axis, before their order may be what is redrawn
 MOST_BYTES = 256 * 2**20  # a larger data set is not copied to play the workers
 
 
@@ -93,6 +96,9 @@ def _compare(lab: Lab, batches: Sequence[Any], twins: bool | None, workers: int)
         labels_kept=classes and not bool(flips.any()),
         twins=twins,
         workers=workers,
+        location=target_line(lab, RANDOM)
+        if bool((flips & ~moved).any())
+        else input_line(lab, RANDOM),
     )
 
 
@@ -109,10 +115,23 @@ def _changed(leaves: Sequence[Sequence[torch.Tensor]], rows: int) -> torch.Tenso
 
 
 def _redrawn(values: Sequence[torch.Tensor]) -> float:
-    """Share of the variance over samples that two fetches of the same sample do not share."""
+    """Share of the variance over samples that two fetches of the same sample do not share: of the
+    values as they are, or where less is redrawn, of their spectra (clips from anywhere in a
+    recording) or of their sorted values (points of a cloud in any order)."""
     first, second = values[0], values[1]
     if not first.is_floating_point() or first.shape != second.shape or len(first) < 8:
         return 0.0
-    between = first.double().var(0, correction=0).sum()
-    within = (first.double() - second.double()).pow(2).mean(0).sum() / 2
+    one, other = first.double(), second.double()
+    shares = [_share(one, other)]
+    for axis in range(1, first.ndim):
+        if first.shape[axis] >= LONG:
+            shares.append(_share(one.sort(axis).values, other.sort(axis).values))
+            spectra = (torch.fft.rfft(x, dim=axis).abs() for x in (one, other))
+            shares.append(_share(*spectra))
+    return min(shares)
+
+
+def _share(one: torch.Tensor, other: torch.Tensor) -> float:
+    between = one.var(0, correction=0).sum()
+    within = (one - other).pow(2).mean(0).sum() / 2
     return float((within / between.clamp_min(1e-12)).clamp(0, 1))

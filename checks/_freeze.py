@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from recipe_check import Location
+from recipe_check.probes.watch import Watch, op_name
+from recipe_check.userframes import caller_location
 
 from .freezing import Freeze
 
@@ -21,7 +24,9 @@ def see_freeze(lab: Lab) -> Freeze:
     """Compares names on a copy; the user's model keeps its mode."""
     rig = lab.rig()
     frozen = {name for name, p in rig.model.named_parameters() if not p.requires_grad}
-    rig.train()
+    switch = _Switches()
+    with Watch(switch):
+        rig.train()
     now = {name for name, p in rig.model.named_parameters() if not p.requires_grad}
     drifting = _drifting(rig.model) if not _is_switched_off(lab) else ()
     thawed = tuple(sorted(frozen - now))
@@ -30,13 +35,27 @@ def see_freeze(lab: Lab) -> Freeze:
         frozen=len(frozen),
         thawed=thawed,
         misspelt=tuple(
-            f"{name}.{key}" for name, p in rig.model.named_parameters()
+            # a copy of a parameter has lost its attributes
+            f"{name}.{key}" for name, p in lab.subject.original.model.named_parameters()
             for key in vars(p) if key.lower() in _MISSPELT
         ),
         ineffective=_ineffective(rig.model),
         drifting=drifting,
-        location=_creation(lab, first),
+        location=(switch.location if thawed else None) or _creation(lab, first),
     )  # fmt: skip
+
+
+class _Switches:
+    """Remembers the user's line that makes a parameter trainable."""
+
+    def __init__(self) -> None:
+        self.location: Location | None = None
+
+    def __call__(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any
+    ) -> None:
+        if op_name(func) in ("__set__", "requires_grad_") and self.location is None:
+            self.location = caller_location("requires_grad")
 
 
 def _creation(lab: Lab, name: str) -> Location | None:

@@ -125,6 +125,6 @@ class NonFiniteObserver:
 
 
 def _watch(rig: Rig, lab: Lab, observer: CutObserver | NonFiniteObserver) -> Location | None:
-    with Watch(observer):
+    with rig.stack().following(), Watch(observer):
         rig.step(rig.put(lab.train_batches[0]))
     return observer.location

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from recipe_check import NotApplicable
+from recipe_check import Location, NotApplicable
 from recipe_check.errors import UserCodeError
+from recipe_check.lineage import ARITHMETIC
 
+from ._blame import input_line, maker
 from ._moments import Moments
 from ._scan import scan
 from .input_scale import Channel, Inputs
@@ -25,7 +27,7 @@ def see_inputs(lab: Lab) -> Inputs:
     """Moments of both loaders, and what the first weights receive."""
     training = scan(lab).moments
     entry = entry_of(lab)
-    if training.count is None or (training.whole and entry is None):
+    if training.count is None or (training.whole and (entry is None or _embeds(lab))):
         raise NotApplicable("the inputs are no floats (tokens or graphs)")
     assert training.low is not None and training.high is not None
     mean, std = training.overall
@@ -41,7 +43,7 @@ def see_inputs(lab: Lab) -> Inputs:
         channels=_channels(training),
         spread=float(deviations.max() / deviations.min()) if len(deviations) else 1.0,
         validation=_validation(lab, training),
-        location=entry.location if entry else None,
+        location=_line(lab, training, entry),
     )
 
 
@@ -51,6 +53,26 @@ def entry_of(lab: Lab) -> Entry | None:
         return lab.trace.entry
     except UserCodeError:
         return None
+
+
+def _embeds(lab: Lab) -> bool:
+    """Whether integers are looked up: what the first weights receive is learned, not loaded."""
+    return any(layer.kind in ("Embedding", "EmbeddingBag") for layer in lab.trace.layers)
+
+
+def _line(lab: Lab, training: Moments, entry: Entry | None) -> Location | None:
+    """Differently scaled validation data is their loader's fault, else the last operation on the
+    inputs, else where they reach the first weights."""
+    if _far_apart(_validation(lab, training), training.overall):
+        return maker(lab, "val_data")
+    return input_line(lab, ARITHMETIC) or (entry.location if entry else None)
+
+
+def _far_apart(validation: tuple[float, float] | None, training: tuple[float, float]) -> bool:
+    if validation is None:
+        return False
+    ratio = max(validation[1], 1e-12) / max(training[1], 1e-12)
+    return not 0.5 <= ratio <= 2 or abs(validation[0] - training[0]) > training[1]
 
 
 def _validation(lab: Lab, training: Moments) -> tuple[float, float] | None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from recipe_check import NotApplicable
+from recipe_check.lineage import VIEWS
 
+from ._blame import input_line
 from ._input_scale import entry_of
 from .image_layout import Layout
 
@@ -30,7 +32,9 @@ def see_layout(lab: Lab) -> Layout:
     x = x.double().cpu()
     count, channels, height, width = x.shape
     other = x.reshape(count, height, width, channels).permute(0, 3, 1, 2)
-    return Layout(tuple(x.shape), _roughness(x), _roughness(other), entry.location)
+    return Layout(
+        tuple(x.shape), _roughness(x), _roughness(other), input_line(lab, VIEWS) or entry.location
+    )
 
 
 def _roughness(x: torch.Tensor) -> float:

@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+_RESHAPING = frozenset(["T", "mT", "t", "transpose", "permute", "movedim", "squeeze", "unsqueeze", "stack", "cat", "concat", "concatenate", "hstack", "vstack", "mean", "sum", "reshape", "view", "array"])  # fmt: skip
+
 
 def wrong_axes(file: Path, outputs: int) -> Iterator[tuple[ast.expr, str]]:
     """`argmax` calls whose result is compared with labels, and what is wrong with them.
@@ -13,14 +15,14 @@ def wrong_axes(file: Path, outputs: int) -> Iterator[tuple[ast.expr, str]]:
     `outputs` is the width of the model's output of shape (batch, outputs).
     """
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    named = _named_predictions(tree)
+    named, assigned = _named_predictions(tree), _assigned(tree)
     for node in ast.walk(tree):
         if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], ast.Eq):
             continue
         for side in (node.left, *node.comparators):
             call = named.get(side.id) if isinstance(side, ast.Name) else _argmax_in(side)
             axis = _axis(call) if call is not None else None
-            if call is None or axis is None:
+            if call is None or axis is None or _is_reshaped(call, assigned):
                 continue
             if axis in (0, -2) and outputs > 1:
                 yield call, "argmax over axis 0 chooses a sample of the batch, not a class"
@@ -31,14 +33,45 @@ def wrong_axes(file: Path, outputs: int) -> Iterator[tuple[ast.expr, str]]:
 def _named_predictions(tree: ast.AST) -> dict[str, ast.Call]:
     """Variables that hold the result of an argmax."""
     found = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[-1], ast.Name | ast.Tuple):
-            target = node.targets[-1]
-            name = target.elts[-1] if isinstance(target, ast.Tuple) and target.elts else target
-            call = _argmax_in(node.value)
-            if call is not None and isinstance(name, ast.Name):
-                found[name.id] = call
+    for name, value in _assignments(tree):
+        call = _argmax_in(value)
+        if call is not None:
+            found[name] = call
     return found
+
+
+def _assigned(tree: ast.AST) -> dict[str, list[ast.expr]]:
+    """All that each variable is assigned."""
+    found: dict[str, list[ast.expr]] = {}
+    for name, value in _assignments(tree):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def _assignments(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """`a = b` and `a, b = c, d` by name; `values, indices = x.max(1)` by its last name."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assign):
+            continue
+        target, value = node.targets[-1], node.value
+        pairs = [(target, value)]
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            pairs = list(zip(target.elts, value.elts, strict=False))
+        elif isinstance(target, ast.Tuple) and target.elts:
+            pairs = [(target.elts[-1], value)]
+        yield from ((name.id, value) for name, value in pairs if isinstance(name, ast.Name))
+
+
+def _is_reshaped(call: ast.Call, assigned: dict[str, list[ast.expr]]) -> bool:
+    """Whether the argmax is taken over something other than the output as it is: one of its rows,
+    a transpose, probabilities that were joined, scores of several epochs."""
+    method = isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) != "torch"
+    of = call.func.value if method and isinstance(call.func, ast.Attribute) else call.args[0]
+    names = [n.id for n in ast.walk(of) if isinstance(n, ast.Name)]
+    values = [of, *(value for name in names for value in assigned.get(name, ()))]
+    inner = [n for value in values for n in ast.walk(value) if n is not call]
+    reshaping = {n.attr for n in inner if isinstance(n, ast.Attribute)} & _RESHAPING
+    return bool(reshaping) or any(isinstance(n, ast.Subscript) for n in inner)
 
 
 def _argmax_in(node: ast.expr) -> ast.Call | None:

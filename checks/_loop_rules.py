@@ -93,33 +93,40 @@ def _never_cleared(loop: Training, lab: Lab) -> Iterator[Slip]:
         "gradients are not cleared (zero_grad missing)",
         f"gradients are cleared {when}, and every step adds to those before it",
         "call optimizer.zero_grad() before each loss.backward()",
-        place(_of(loop, "backward")[0]),
+        place(outside[0] if outside else _of(loop, "backward")[0]),
         certain=True,
     )
 
 
 def _clipped_late(loop: Training, lab: Lab) -> Iterator[Slip]:
+    """A clip right after a step and not right before another one, the loop read as a circle."""
     order = _of(loop, "backward", "clip", "step")
-    kinds = [e.kind for e in order]
-    if not {"clip", "step", "backward"} <= set(kinds):
+    kinds = [e.kind for e in order if e.kind != "clip"]
+    if not {"step", "backward"} <= set(kinds):
         return
-    start = kinds.index("backward")
-    between = kinds[start : kinds.index("step", start)] if "step" in kinds[start:] else kinds
-    if "clip" not in between:
-        clip = next(e for e in order if e.kind == "clip")
-        yield Slip(
-            "gradients are clipped after the step",
-            "gradients are clipped after optimizer.step() has used them: the clipping does nothing",
-            "clip between loss.backward() and optimizer.step()",
-            place(clip),
-            certain=True,
-        )
+    place_in_kinds = 0
+    for event in order:
+        if event.kind != "clip":
+            place_in_kinds += 1
+        elif kinds[place_in_kinds - 1] == "step" != kinds[place_in_kinds % len(kinds)]:
+            yield Slip(
+                "gradients are clipped after the step",
+                "gradients are clipped after optimizer.step() has used them: the clipping does "
+                "nothing",
+                "clip between loss.backward() and optimizer.step()",
+                place(event),
+                certain=True,
+            )
+            return
 
 
 def _undivided(loop: Training, lab: Lab) -> Iterator[Slip]:
     steps, backwards = _of(loop, "step"), _of(loop, "backward")
     inner = [e for e in loop.batch.events(nested=False) if e.kind == "backward"]
-    every = any("%" in e.guard for e in steps)
+    alone = {e.guard for e in backwards}  # every n-th batch a step of its own (WGAN's generator)
+    every = any("%" in e.guard and e.guard not in alone for e in steps)
+    if any("retain_graph" in ast.unparse(e.node) for e in backwards):
+        return  # several losses of one pass
     if not backwards or not steps or not (every or not inner):
         return
     if _divides(loop, backwards) or _hands_over(loop, "accelerator"):
@@ -139,21 +146,41 @@ def _undivided(loop: Training, lab: Lab) -> Iterator[Slip]:
 
 def _divides(loop: Training, backwards: list[Event]) -> bool:
     """Whether what backward is called on, or the gradients, are divided anywhere in the file."""
-    names = {e.owner.split(".")[0].split("(")[0].strip("( ") for e in backwards}
     if any("/" in e.owner or "*" in e.owner for e in backwards):
         return True
+    scored = [part for e in backwards for part in _scored(e)]
+    names = {ast.unparse(n) for part in scored for n in ast.walk(part)
+             if isinstance(n, ast.Name | ast.Attribute)}  # fmt: skip
     tree = ast.parse(backwards[0].file.read_text(encoding="utf-8"))
+    made = [part for part in scored if isinstance(part, ast.Call)]
     for node in ast.walk(tree):
         if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Div | ast.Mult):
             target = ast.unparse(node.target)
             if target in names or "grad" in target:
                 return True
-        assigns = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in names
-        if assigns and any(isinstance(n, ast.Div) for n in ast.walk(node)):
-            return True
+        if isinstance(node, ast.Assign):
+            target = ast.unparse(node.targets[0])
+            if target in names or "grad" in target:
+                made.append(node.value)
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith((".div_", ".mul_")):
             return True
-    return False
+    called = {ast.unparse(n.func).rsplit(".", 1)[-1] for value in made for n in ast.walk(value)
+              if isinstance(n, ast.Call)}  # fmt: skip
+    returned = [
+        part for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name in called
+        for part in ast.walk(node) if isinstance(part, ast.Return | ast.Assign | ast.AugAssign)
+    ]  # fmt: skip
+    return any(isinstance(n, ast.Div) for part in (*made, *returned) for n in ast.walk(part))
+
+
+def _scored(event: Event) -> list[ast.expr]:
+    """What a backward call is made on: `loss` of `scaler.scale(loss).backward()` and of
+    `accelerator.backward(loss)`, in the words of the file."""
+    node = event.node
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return []
+    return [node.func.value, *node.args]
 
 
 def _schedules_first(loop: Training, lab: Lab) -> Iterator[Slip]:
@@ -174,7 +201,9 @@ def _stays_in_eval(loop: Training, lab: Lab) -> Iterator[Slip]:
         return
     events = list(loop.epoch.events())
     trained = {e.owner for e in loop.batch.events() if e.kind == "forward"}
-    restored = {e.owner for e in events if e.kind == "train"}
+    restored = {e.owner for e in events if e.kind in ("train", "assign")}
+    if any(e.kind == "train" and e.owner not in trained for e in events):
+        return  # under another name: `for net in (encoder, decoder): net.train()`
     left = [e for e in events if e.kind == "eval" and e.owner in trained - restored]
     if not left or restored & trained:
         return
@@ -202,29 +231,34 @@ def _starts_anew(loop: Training, lab: Lab) -> Iterator[Slip]:
     learns = {e.owner.rsplit(".", 1)[0] for e in around.events()
               if e.owner.endswith((".parameters", ".named_parameters"))
               or e.kind in ("train", "eval")}  # fmt: skip
-    for event in around.events():
-        name = event.owner
-        rebuilt = event.kind == "assign" and name in called and name in learns
-        if rebuilt and name in ast.unparse(getattr(event.node, "value", event.node)):
-            continue  # model = model.to(device)
-        reset = event.kind == "reset" and name.split(".")[0] in {c.split(".")[0] for c in called}
-        if rebuilt or reset:
-            yield Slip(
-                "the model starts anew in every epoch",
-                f"`{name}` is {'built again' if rebuilt else 'initialised again'} inside the loop "
-                "over epochs: what was learned is lost",
-                "build the model and its optimizer once, before the loop",
-                place(event),
-                certain=True,
-            )
-            return
+    anew = [e for e in around.events() if _is_anew(e, called, learns)]
+    if not anew:
+        return
+    last = anew[-1]  # a function that builds the model assigns it inside, too
+    how = "built" if last.kind == "assign" else "initialised"
+    yield Slip(
+        "the model starts anew in every epoch",
+        f"`{last.owner}` is {how} again inside the loop over epochs: what was learned is lost",
+        "build the model and its optimizer once, before the loop",
+        place(last),
+        certain=True,
+    )
+
+
+def _is_anew(event: Event, called: set[str], learns: set[str]) -> bool:
+    """A model that is trained is assigned something else than itself, or initialised."""
+    name = event.owner
+    if event.kind == "assign":
+        value = ast.unparse(getattr(event.node, "value", event.node))
+        return name in called and name in learns and name not in value
+    return event.kind == "reset" and name.split(".")[0] in {c.split(".")[0] for c in called}
 
 
 def _never_steps(loop: Training, lab: Lab) -> Iterator[Slip]:
     zeros = [e for e in _of(loop, "zero") if "opt" in e.owner.lower()]
     if _of(loop, "step") or not zeros or _hands_over(loop, "opt", "scaler"):
         return
-    if any(e.owner.endswith((".step", "no_grad")) for e in loop.batch.events()):
+    if any(e.owner.endswith("no_grad") for e in loop.batch.events()) or _steps_otherwise(loop):
         return
     yield Slip(
         "the optimizer never steps",
@@ -233,6 +267,17 @@ def _never_steps(loop: Training, lab: Lab) -> Iterator[Slip]:
         place(_of(loop, "backward")[0]),
         certain=True,
     )
+
+
+def _steps_otherwise(loop: Training) -> bool:
+    """Whether anything that is no scheduler has its `step` or `optimizer_step` called in the
+    user's functions: an engine, or a wrapper around the optimizer."""
+    files = {e.file for e in loop.batch.events()}
+    nodes = [n for f in files for n in ast.walk(ast.parse(f.read_text(encoding="utf-8")))]
+    calls = [n.func for n in nodes if isinstance(n, ast.Call)]
+    steps = [f for f in calls if isinstance(f, ast.Attribute)
+             and f.attr in ("step", "optimizer_step")]  # fmt: skip
+    return any("sched" not in ast.unparse(f.value).lower() for f in steps)
 
 
 def _measures_wrong(loop: Training, lab: Lab) -> Iterator[Slip]:

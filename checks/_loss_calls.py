@@ -6,27 +6,33 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
-from recipe_check import NotApplicable
+from recipe_check import Location, NotApplicable
+from recipe_check.lineage import ARITHMETIC, made_at, modules_made
 from recipe_check.probes.watch import LossTerm
 
+from ._blame import maker, value_line
 from ._floor import is_bounded, is_broadcast
+from ._log_of_zero import strain
 from ._loss_input import WRONG, Origin, origins
 from .loss_contract import Breach, Contract
 
 if TYPE_CHECKING:
     from recipe_check import Lab
 
-Rule = Callable[[LossTerm, Origin], Breach | None]
+Rule = Callable[["Lab", LossTerm, Origin], Breach | None]
 
 
 def see_contract(lab: Lab) -> Contract:
-    """Applies every rule to every recorded loss call."""
+    """Applies every rule to every recorded loss call; losses written by hand are only strained."""
     found = origins(lab)
-    if not found:
+    strained = strain(lab)
+    if not found and strained is None:
         raise NotApplicable("no known loss function: what it documents cannot be compared")
-    breaches = [
-        breach for term, origin in found for rule in RULES if (breach := rule(term, origin))
+    breaches = [] if strained is None else [strained]
+    breaches += [
+        breach for term, origin in found for rule in RULES if (breach := rule(lab, term, origin))
     ]
     return Contract(
         terms=tuple((t.kind, _text(t.prediction), _text(t.target)) for t, _ in found),
@@ -46,7 +52,7 @@ def _text(value: object) -> str:
     return type(value).__name__
 
 
-def _squashed(term: LossTerm, origin: Origin) -> Breach | None:
+def _squashed(lab: Lab, term: LossTerm, origin: Origin) -> Breach | None:
     if origin.op not in WRONG.get(term.kind, ()):
         return None
     return Breach(
@@ -58,7 +64,7 @@ def _squashed(term: LossTerm, origin: Origin) -> Breach | None:
     )
 
 
-def _broadcast(term: LossTerm, origin: Origin) -> Breach | None:
+def _broadcast(lab: Lab, term: LossTerm, origin: Origin) -> Breach | None:
     if not is_broadcast(term):
         return None
     return Breach(
@@ -71,7 +77,7 @@ def _broadcast(term: LossTerm, origin: Origin) -> Breach | None:
     )
 
 
-def _no_log(term: LossTerm, origin: Origin) -> Breach | None:
+def _no_log(lab: Lab, term: LossTerm, origin: Origin) -> Breach | None:
     """nll_loss and kl_div want log-probabilities: none is above zero."""
     if term.kind not in ("nll_loss", "kl_div") or origin.op in ("softmax", "sigmoid", "relu"):
         return None
@@ -82,12 +88,12 @@ def _no_log(term: LossTerm, origin: Origin) -> Breach | None:
         "raw scores or probabilities where log-probabilities are expected",
         f"{term.kind} got values up to {float(values.max()):.3g}; log-probabilities are at most 0",
         "apply log_softmax(dim=1) before the loss, or use cross_entropy",
-        term.location,
+        origin.location or term.location or maker(lab, "loss"),
         certain=True,
     )
 
 
-def _one_output(term: LossTerm, origin: Origin) -> Breach | None:
+def _one_output(lab: Lab, term: LossTerm, origin: Origin) -> Breach | None:
     if term.kind not in ("cross_entropy", "nll_loss") or term.prediction.ndim < 2:
         return None
     if term.prediction.shape[1] != 1:
@@ -101,7 +107,7 @@ def _one_output(term: LossTerm, origin: Origin) -> Breach | None:
     )
 
 
-def _wrong_axis(term: LossTerm, origin: Origin) -> Breach | None:
+def _wrong_axis(lab: Lab, term: LossTerm, origin: Origin) -> Breach | None:
     """Softmax over one output is constant; over the batch axis it couples samples."""
     if origin.op not in ("softmax", "log_softmax") or origin.axis is None:
         return None
@@ -116,7 +122,7 @@ def _wrong_axis(term: LossTerm, origin: Origin) -> Breach | None:
     return Breach(title, evidence, fix, origin.location, certain=True)
 
 
-def _averaged(term: LossTerm, origin: Origin) -> Breach | None:
+def _averaged(lab: Lab, term: LossTerm, origin: Origin) -> Breach | None:
     reduction = term.kwargs.get("reduction", "mean")
     if term.kind != "kl_div" or reduction != "mean" or term.prediction.ndim < 2:
         return None
@@ -124,12 +130,12 @@ def _averaged(term: LossTerm, origin: Origin) -> Breach | None:
         "kl_div divides by the number of elements",
         f"reduction='mean' makes it {term.prediction[0].numel()} times too small",
         "use reduction='batchmean'",
-        term.location,
+        _loss_line(lab, nn.KLDivLoss) or term.location,
         certain=False,
     )
 
 
-def _negative(term: LossTerm, origin: Origin) -> Breach | None:
+def _negative(lab: Lab, term: LossTerm, origin: Origin) -> Breach | None:
     """A loss with a lowest value of zero that is below it: values out of range."""
     if not is_bounded(term) or term.kind in ("kl_div", "poisson_nll_loss", "ctc_loss"):
         return None
@@ -145,7 +151,7 @@ def _negative(term: LossTerm, origin: Origin) -> Breach | None:
     )
 
 
-def _flipped(term: LossTerm, origin: Origin) -> Breach | None:
+def _flipped(lab: Lab, term: LossTerm, origin: Origin) -> Breach | None:
     """The step minimises minus a loss that has a lowest value."""
     value = float(term.value.detach().sum())
     if not is_bounded(term) or value <= 1e-6 or abs(origin.loss + value) > 1e-4 * value:
@@ -159,7 +165,7 @@ def _flipped(term: LossTerm, origin: Origin) -> Breach | None:
     )
 
 
-def _weights(term: LossTerm, origin: Origin) -> Breach | None:
+def _weights(lab: Lab, term: LossTerm, origin: Origin) -> Breach | None:
     """Class weights are meant to lift rare classes."""
     weight = term.kwargs.get("weight", term.args[0] if term.args else None)
     target = term.target
@@ -181,9 +187,20 @@ def _weights(term: LossTerm, origin: Origin) -> Breach | None:
         "class weights grow with the class's frequency",
         f"correlation of log weight and log count {float(together):.2f}",
         "weights are meant to lift rare classes: use 1 / count",
-        term.location,
+        value_line(_own_weight(lab), ARITHMETIC) or term.location or maker(lab, "loss"),
         certain=False,
     )
+
+
+def _own_weight(lab: Lab) -> torch.Tensor | None:
+    found = getattr(lab.subject.original.loss, "weight", None)
+    return found if isinstance(found, torch.Tensor) else None
+
+
+def _loss_line(lab: Lab, kind: type[nn.Module]) -> Location | None:
+    """The line that made a loss module of this kind."""
+    made = (made_at(module) for module in modules_made() if isinstance(module, kind))
+    return next((where for where in made if where is not None), None)
 
 
 RULES: tuple[Rule, ...] = (
@@ -198,4 +215,5 @@ TITLES = (
     "softmax over the batch axis",
     "the loss is below its lowest value",
     "the sign of the loss is flipped",
+    "the logarithm of zero",
 )

@@ -81,7 +81,7 @@ def origins(lab: Lab) -> list[tuple[LossTerm, Origin]]:
 def _origins(lab: Lab) -> list[tuple[LossTerm, Origin]]:
     rig = lab.rig().train()
     losses, squashes = LossObserver(), _Squashes()
-    with Watch(losses, squashes):
+    with rig.stack().following(), Watch(losses, squashes):
         seed_everything(lab.seed)
         loss = float(rig.step(rig.put(lab.train_batches[0])).loss.detach())
     counts = _label_counts(lab, losses.terms)

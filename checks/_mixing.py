@@ -66,7 +66,7 @@ def mixing_op(rows: Rows, group: Sequence[int]) -> Op | None:
 def record(rig: Rig, call: Call, batch: Any) -> list[Op]:
     """Every floating result of one pass, in order."""
     recorder = OpRecorder()
-    with Watch(recorder):
+    with rig.stack().following(), Watch(recorder):
         forward_leaves(rig, call, batch)
     return recorder.ops
 

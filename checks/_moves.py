@@ -9,6 +9,7 @@ import torch
 from recipe_check import NotApplicable
 from recipe_check.lab import seed_everything
 
+from ._blame import maker
 from .update_ratio import Move, Updates
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def see_moves(lab: Lab) -> Updates:
         rate=rates[id(first)],
         dtype=str(first.dtype).removeprefix("torch."),
         moves=tuple(moves),
+        location=maker(lab, "optimizer"),
     )
 
 

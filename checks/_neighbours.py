@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from recipe_check import NotApplicable, tree
+from recipe_check.lineage import ARITHMETIC, RANDOM, REORDERING
 
+from ._blame import target_line
 from .label_noise import Neighbours
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ def see_neighbours(lab: Lab) -> Neighbours:
     """Votes of the 20 nearest samples on each sample's label."""
     x, y = _samples(lab)
     classes = int(y.max()) + 1
-    near = torch.cdist(x, x).fill_diagonal_(float("inf")).topk(VOTES, largest=False).indices
+    distances = torch.cdist(x, x).fill_diagonal_(float("inf"))
+    near = distances.topk(VOTES, largest=False).indices  # the nearest first
     votes = torch.zeros(len(y), classes, dtype=torch.double)
     votes.scatter_add_(1, y[near], torch.ones(near.shape, dtype=torch.double))
     most, majority = votes.max(1)
@@ -36,7 +39,31 @@ def see_neighbours(lab: Lab) -> Neighbours:
         agreement=float((majority == y).double().mean()),
         uneven=float(share.var()) / expected,
         chance=float(torch.bincount(y).max() / len(y)),
+        fading=_fading(y, near),
+        linear=_linear(x, y),
+        location=target_line(lab, ARITHMETIC | RANDOM | REORDERING),
     )
+
+
+def _fading(y: torch.Tensor, near: torch.Tensor) -> float:
+    """How much of what the nearest five say, above chance, ranks 11 to 20 no longer say."""
+    same = (y[near] == y[:, None]).double().mean(0)
+    shares = torch.bincount(y).double() / len(y)
+    close, far = float(same[:5].mean()), float(same[10:].mean())
+    return (close - far) / max(close - float(shares.square().sum()), 1e-9)
+
+
+def _linear(x: torch.Tensor, y: torch.Tensor) -> float:
+    """Accuracy of a ridge regression on the labels: each half of the samples by the other."""
+    x = torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], 1)
+    wanted = torch.nn.functional.one_hot(y).to(x.dtype)
+    hits = 0
+    for fitted, held in ((0, 1), (1, 0)):
+        a, b = x[fitted::2], x[held::2]
+        ridge = 0.01 * len(a) * torch.eye(a.shape[1], dtype=a.dtype)
+        weights = torch.linalg.solve(a.T @ a + ridge, a.T @ wanted[fitted::2])
+        hits += int(((b @ weights).argmax(1) == y[held::2]).sum())
+    return hits / len(y)
 
 
 def _samples(lab: Lab) -> tuple[torch.Tensor, torch.Tensor]:

@@ -34,7 +34,9 @@ def see_norms(lab: Lab) -> Norms:
             )  # fmt: skip
     if not found:
         raise NotApplicable("no batch normalisation in training mode")
-    return Norms(tuple(found), _rows(lab), lab.subject.created.get(found[0].name))
+    folded = min(shapes[n.name][0] if shapes.get(n.name) else 0 for n in found)
+    rows = max(_rows(lab), folded)  # frames or patches that the model folds into its batch
+    return Norms(tuple(found), rows, lab.subject.created.get(found[0].name))
 
 
 def _trains(module: nn.modules.batchnorm._BatchNorm) -> bool:

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from recipe_check import Location
+
+from ._blame import called, value_line
 from .weight_init import Starts
 
 if TYPE_CHECKING:
     from recipe_check import Lab
 
 _CLONING = (nn.TransformerEncoder, nn.TransformerDecoder)  # torch's own stacks start as copies
+FILLING = frozenset({"constant", "zeros", "ones", "fill", "zero", "copy", "set_data"})
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 
 
@@ -39,8 +43,18 @@ def see_starts(lab: Lab) -> Starts:
         first_is_symmetric=bool(symmetric) and symmetric[0] == named[0][0],
         all_symmetric=bool(hidden) and len(symmetric) == len(hidden),
         copies=copies,
-        location=lab.subject.created.get(first),
+        location=_line(lab, first, bool(symmetric)),
     )
+
+
+def _line(lab: Lab, first: str, symmetric: bool) -> Location | None:
+    """The line that filled the weights with a constant, or copied the layer, or made it."""
+    if not first:
+        return None
+    if not symmetric:
+        return called(lab, "deepcopy") or lab.subject.created.get(first)
+    weight = lab.subject.original.model.get_parameter(f"{first}.weight")
+    return value_line(weight, FILLING) or lab.subject.created.get(first)
 
 
 def _copies(named: list[tuple[str, torch.Tensor]]) -> tuple[tuple[str, ...], ...]:

@@ -10,6 +10,7 @@ import torch
 from recipe_check import NotApplicable
 from recipe_check.lab import seed_everything
 
+from ._blame import maker
 from .lr_range import Sweep
 
 if TYPE_CHECKING:
@@ -38,8 +39,15 @@ def see_sweep(lab: Lab) -> Sweep:
     best = _steepest(rates, smooth)
     if best is None:
         raise NotApplicable("no rate lowers the loss within 60 steps")
-    return Sweep(type(optimizer).__name__, rate, tuple(rates[: len(smooth)]), tuple(smooth), best,
-                 _divergence(rates, smooth))  # fmt: skip
+    return Sweep(
+        optimizer=type(optimizer).__name__,
+        rate=rate,
+        rates=tuple(rates[: len(smooth)]),
+        losses=tuple(smooth),
+        best=best,
+        diverges=_divergence(rates, smooth),
+        location=maker(lab, "optimizer"),
+    )
 
 
 def _run(lab: Lab, rig: Rig, optimizer: torch.optim.Optimizer, factors: list[float]) -> list[float]:

@@ -13,6 +13,8 @@ from recipe_check import tree
 from recipe_check.probes.watch import LossObserver, LossTerm, Watch
 from recipe_check.results import Location
 
+from ._blame import maker
+
 if TYPE_CHECKING:
     from recipe_check import Lab, Rig
 
@@ -137,7 +139,7 @@ def see_level(lab: Lab) -> LossLevel | None:
 
 def _terms(rig: Rig, batch: object) -> tuple[Sequence[LossTerm], float]:
     observer = LossObserver()
-    with rig.looking(), Watch(observer):
+    with rig.looking(), rig.stack().following(), Watch(observer):
         loss = rig.step(rig.put(batch)).loss
     return observer.terms, float(loss.detach())
 
@@ -174,7 +176,7 @@ def _level(
         complete=whole,
         summed=summed,
         batch=prediction.shape[0] if prediction.ndim else 1,
-        location=term.location,
+        location=maker(lab, "loss") if summed else term.location,
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from recipe_check import Location
+from recipe_check.lineage import made_at
 
 from .registration import Unregistered
 
@@ -49,9 +50,5 @@ def _trains(item: Any) -> bool:
 
 
 def _line(lab: Lab, found: list[tuple[str, Any]]) -> Location | None:
-    from recipe_check.loading.module import created
-
-    for _, item in found:
-        if isinstance(item, nn.Module) and item in created:
-            return created[item]
-    return None
+    made = (made_at(item) for _, item in found if isinstance(item, nn.Module))
+    return next((where for where in made if where is not None), None)

@@ -61,8 +61,8 @@ class ActivationScale:
     Known limits
     ------------
     Residual networks whose sum grows with depth are far below a factor of 1,000. Sigmoids that
-    turn scores into probabilities at the very end are judged like others: at the start they are
-    not saturated.
+    turn scores into probabilities at the very end are judged like others, unless all of them lie at
+    one end: then the last bias was set to the odds of a rare class.
 
     Example
     -------

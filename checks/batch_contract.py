@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recipe_check import Fix, Meta, Status, Verdict
+from recipe_check import Fix, Location, Meta, Status, Verdict
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -20,6 +20,7 @@ class Problem:
     expected: str
     fix: str
     certain: bool
+    location: Location | None = None  # the line to change, where it is known
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class BatchContract:
                 measured=first.measured,
                 expected=first.expected,
                 fix=Fix(text=first.fix),
+                location=first.location,
             )
         return Verdict(
             status=Status.PASS,

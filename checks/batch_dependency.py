@@ -28,6 +28,7 @@ class Dependency:
     by_design: bool  # a normalisation layer keeps no running statistics
     has_statistics: bool
     passes: int
+    alone_location: Location | None = None  # what treats a single sample differently
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +187,7 @@ class BatchDependency:
                       evidence=seen.alone_error),
             ),
             fix=Fix(text="name the axis: squeeze(1), view(x.size(0), …)"),
+            location=seen.alone_location,
             details=(_matrix(seen),),
         )  # fmt: skip
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recipe_check import Bars, Cause, CauseState, Fix, Meta, Status, Verdict
+from recipe_check import Bars, Cause, CauseState, Fix, Location, Meta, Status, Verdict
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -20,6 +20,7 @@ class Balance:
     lifted: str  # what lifts rare classes ("class weights"), '' where nothing does
     known: bool  # the loss is one of torch's alone: nothing else can lift them
     whole: bool  # the whole loader was read
+    location: Location | None = None  # the line that made the loader
 
     @property
     def present(self) -> tuple[int, ...]:
@@ -115,6 +116,7 @@ class ClassBalance:
             expected=f"below {self.ratio:g} to 1, or weighted",
             causes=_causes(seen) if bad else (),
             fix=Fix(text=_fix(seen)) if bad else None,
+            location=seen.location if bad else None,
             values={"ratio": seen.ratio, "entropy": seen.entropy},
             details=(_bars(seen),),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recipe_check import Fix, Meta, Status, Verdict
+from recipe_check import Fix, Location, Meta, Status, Verdict
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -21,6 +21,7 @@ class Repeats:
     shared: int
     repeated: int
     conflicts: int
+    location: Location | None = None  # the line that made the validation loader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,5 +99,6 @@ class Duplicates:
             measured=f"{seen.shared} shared, {seen.repeated} repeated, {seen.conflicts} at odds",
             expected="none",
             fix=Fix(text=fix) if fix else None,
+            location=seen.location if fix else None,
             values={"shared": share},
         )

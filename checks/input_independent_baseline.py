@@ -19,7 +19,7 @@ from recipe_check import (
 )
 
 if TYPE_CHECKING:
-    from recipe_check import Lab
+    from recipe_check import Lab, Location
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Arms:
     rate: float
     prior: float | None
     all_inputs_blank: bool
+    location: Location | None = None  # where samples or labels were put in another order
 
     @property
     def steps(self) -> int:
@@ -168,6 +169,7 @@ class InputIndependentBaseline:
             expected="real lowest",
             causes=self._causes(seen) if bad else (),
             fix=Fix(text=_FIX[self._diagnosis(seen)]) if bad else None,
+            location=seen.location if bad and self._diagnosis(seen) == "misaligned" else None,
             values={"real": real, "zeros": zeros, "permuted": permuted,
                     "t_zeros": gain(seen.real.best, seen.zeros.best)[1],
                     "t_permuted": gain(seen.real.best, seen.permuted.best)[1]},

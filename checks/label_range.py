@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recipe_check import Bars, Fix, Meta, Status, Verdict
+from recipe_check import Bars, Fix, Location, Meta, Status, Verdict
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -20,6 +20,7 @@ class Labels:
     outputs: int
     outside: int
     counts: tuple[int, ...]
+    location: Location | None = None  # what to blame if they do not fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,7 @@ class LabelRange:
             measured=span,
             expected=f"0 to {seen.outputs - 1}",
             fix=Fix(text=fix) if fix else None,
+            location=seen.location if fix else None,
             details=(
                 Bars(
                     title="Labels by class",

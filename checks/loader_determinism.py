@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recipe_check import Cause, CauseState, Fix, Meta, Status, Verdict
+from recipe_check import Cause, CauseState, Fix, Location, Meta, Status, Verdict
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -28,6 +28,7 @@ class Fetches:
     labels_kept: bool
     twins: bool | None
     workers: int
+    location: Location | None = None  # where the data set draws at random
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +50,9 @@ class LoaderDeterminism:
     --------------
     fail: a class label changes while its input stays bit-identical. warn: with unchanged class
     labels, at least 93 % of the inputs' variance differs between two fetches of the same sample
-    (noise of 3.6 times the signal; strong random crops keep 10 % and more); copies of the data set
-    draw the same augmentations under different seeds.
+    (noise of 3.6 times the signal; strong random crops keep 10 % and more), and as much of the
+    variance of their spectra and sorted values, which clips of a recording and points of a cloud
+    keep; copies of the data set draw the same augmentations under different seeds.
 
     Cost
     ----
@@ -102,6 +104,7 @@ class LoaderDeterminism:
             expected=f"0 labels, below {self.noise:.0%}",
             causes=self._causes(seen) if status is not Status.PASS else (),
             fix=Fix(text=fix) if fix else None,
+            location=seen.location if fix else None,
             values={"flipped": seen.flipped, "noise": seen.noise},
         )
 

@@ -20,7 +20,7 @@ from recipe_check import (
 )
 
 if TYPE_CHECKING:
-    from recipe_check import Lab
+    from recipe_check import Lab, Location
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Sweep:
     losses: tuple[float, ...]
     best: float
     diverges: float | None
+    location: Location | None = None  # the line that made the optimizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +110,7 @@ class LrRange:
             expected=f"about {seen.best:.1g}, below {limit}",
             causes=_causes(seen, self.small) if bad else (),
             fix=Fix(text=f"use a learning rate of about {seen.best:.1g}") if bad else None,
+            location=seen.location if bad else None,
             values={"rate": seen.rate, "suggested": seen.best},
             details=(_plot(seen), _table(seen)),
         )

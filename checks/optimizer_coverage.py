@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recipe_check import Fix, Meta, Status, Verdict
+from recipe_check import Fix, Location, Meta, Status, Verdict
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -20,6 +20,7 @@ class Coverage:
     missing: tuple[str, ...]
     missing_share: float
     foreign: int
+    location: Location | None = None  # the line that made the optimizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,5 +104,6 @@ class OptimizerCoverage:
                 text="pass model.parameters() after the model is final, or freeze what is "
                 "meant to stay with requires_grad_(False)"
             ),
+            location=seen.location,
             values={"missing_share": seen.missing_share},
         )

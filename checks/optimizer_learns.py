@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recipe_check import Cause, CauseState, Fix, Line, Meta, Series, Status, Verdict
+from recipe_check import Cause, CauseState, Fix, Line, Location, Meta, Series, Status, Verdict
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -23,6 +23,7 @@ class Descent:
     own: tuple[float, ...]
     reference: tuple[float, ...]
     growth: float
+    location: Location | None = None  # the line that made the optimizer
 
     @property
     def end(self) -> float:
@@ -106,6 +107,7 @@ class OptimizerLearns:
             if bad
             else None,
             causes=_causes(seen) if bad else (),
+            location=seen.location if bad else None,
             values={"end": seen.end, "reference": seen.reference_end, "growth": seen.growth},
             details=(_plot(seen),),
         )

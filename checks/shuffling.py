@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recipe_check import Fix, Meta, Status, Verdict
+from recipe_check import Fix, Location, Meta, Status, Verdict
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -18,6 +18,7 @@ class Mixing:
     batches: int
     within: float
     random: float
+    location: Location | None = None  # the line that made the loader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,5 +93,6 @@ class Shuffling:
             measured=f"{seen.within:.2f} nats within batches",
             expected=f"{seen.random:.2f} for random ones",
             fix=Fix(text="set shuffle=True on the training loader") if sorted_ else None,
+            location=seen.location if sorted_ else None,
             values={"ratio": ratio},
         )

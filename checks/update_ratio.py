@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, ClassVar
 
-from recipe_check import Bars, Cause, CauseState, Fix, Mark, Meta, Status, Verdict
+from recipe_check import Bars, Cause, CauseState, Fix, Location, Mark, Meta, Status, Verdict
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -32,6 +32,7 @@ class Updates:
     rate: float
     dtype: str
     moves: tuple[Move, ...]
+    location: Location | None = None  # the line that made the optimizer
 
     @property
     def middle(self) -> float:
@@ -116,6 +117,7 @@ class UpdateRatio:
             expected="1e-4 to 1e-1, about 1e-3",
             causes=self._causes(seen) if bad else (),
             fix=Fix(text=fix) if fix else None,
+            location=seen.location if bad else None,
             values={"median": seen.middle, "rate": seen.rate},
             details=(_plot(seen),),
         )

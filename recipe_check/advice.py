@@ -23,6 +23,10 @@ _ADVICE: tuple[tuple[str, str], ...] = (
      "training_step(model, batch) returning the loss"),
     (r"no loss found|loss is a", "name the loss function `loss_fn`, or write "
      "training_step(model, batch) returning the loss"),
+    (r"calls of manual_backward", "a training_step(model, batch) in the file that returns one of "
+     "the losses is checked instead"),
+    (r"the trainer has no", "a training_step(model, batch) in the file that does without is "
+     "checked instead"),
     (r"out of memory", "use a smaller batch or --device cpu"),
 )  # fmt: skip
 

@@ -10,6 +10,7 @@ from recipe_check.results import Verdict
 if TYPE_CHECKING:
     from recipe_check.lab import Lab
 
+PRESETS = ("quick", "default", "thorough")  # each includes the ones before
 STAGES = ("data", "skeleton", "model", "training")  # the order of the recipe
 
 
@@ -30,7 +31,7 @@ class Meta:
     needs: frozenset[str] = frozenset()
     after: tuple[str, ...] = ()
     group: str = ""
-    preset: str = "quick"  # the smallest preset that includes it: quick (no training) or default
+    preset: str = "quick"  # the smallest that includes it; quick trains nothing
 
 
 @runtime_checkable

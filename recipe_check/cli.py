@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -185,7 +187,7 @@ def _request(choice: Choice, given: dict[str, Any]) -> LoadRequest:
     """Takes out of the options what says what to load."""
     from recipe_check.request import LoadRequest
 
-    names = ("target", "model", "data", "loss", "optimizer", "seed", "device")
+    names = ("target", "model", "data", "loss", "optimizer", "seed", "device", "capture")
     chosen = {name: given.pop(name) for name in names}
     kwargs = dict(choice.table.kwargs) | dict(_keyword(text) for text in given.pop("kwargs"))
     arguments = tuple(given.pop("script_args"))
@@ -193,14 +195,14 @@ def _request(choice: Choice, given: dict[str, Any]) -> LoadRequest:
 
 
 def _keyword(text: str) -> tuple[str, Any]:
-    """NAME=VALUE; the value is JSON, or text where it is not."""
+    """NAME=VALUE; the value is JSON, or Python (False, None), or text where it is neither."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise UsageError(f"--kwarg {text}: expected NAME=VALUE", "for example  --kwarg width=64")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
+    for read in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError):
+            return name, read(value)
+    return name, value
 
 
 def _command_line() -> tuple[str, ...]:

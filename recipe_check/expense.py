@@ -36,10 +36,9 @@ def step_seconds(lab: Lab) -> float:
         rig.update(optimizer, batch)
         _finish(lab.device)
 
-    found, spent = [], 0.0
-    while len(found) <= REPEATS and spent < MOST_SECONDS:
+    found: list[float] = []
+    while len(found) <= REPEATS and sum(found) < MOST_SECONDS:
         found.append(_seconds(step))
-        spent += found[-1]
     return round(statistics.median(found[1:] or found), 7)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from recipe_check.engine import Job, Loaded
-from recipe_check.expense import measure_expense
 from recipe_check.lab import Lab
 from recipe_check.results import Expense, Result, Status, Summary, Verdict
 from recipe_check.runner import as_result, run_check
@@ -50,5 +49,5 @@ class InProcess:
             return Summary()
 
     def expense(self) -> Expense:
-        """What `Engine.expense` answers; the memory is that of the caller's whole process."""
-        return measure_expense(self.lab)
+        """Not measured: the memory is the caller's, and a test suite has no time to lose."""
+        return Expense()

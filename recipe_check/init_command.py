@@ -15,7 +15,7 @@ _TEXT = """\
 # file. In a pyproject.toml each key stands under [tool.recipe-check].
 
 {target}  # what `recipe-check` alone checks
-# preset = "default"  # "quick" trains nothing
+# preset = "default"  # "quick" trains nothing, "thorough" also tries sizes
 # fail-on = "error"  # or "warning", "never": what makes the exit code 1
 # budget = 120  # seconds, after which no check is started
 # seed = 0

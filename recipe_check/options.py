@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from recipe_check.api import PRESETS
+
 DEFAULT_HTML = "recipe-check-report.html"
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -40,6 +42,9 @@ loading_options = together(
     click.option("--data", metavar="OBJ", help="Iterable of batches, or a factory."),
     click.option("--loss", metavar="OBJ", help="Callable (output, target) -> scalar."),
     click.option("--optimizer", metavar="OBJ", help="Optimizer, or (parameters) -> optimizer."),
+    click.option("--capture", is_flag=True,
+                 help="Run TARGET as a script until its first optimizer.step(); check what it "
+                 "trains. Its arguments stand after --."),
     click.option("--kwarg", "kwargs", multiple=True, metavar="NAME=VALUE",
                  help="Argument for the model factory (repeatable, JSON value)."),
     click.option("--seed", default=0, show_default=True, help="Seed of everything random."),
@@ -50,7 +55,7 @@ loading_options = together(
 choosing_options = together(
     click.option("--only", metavar="CHECKS", help="Comma-separated check ids, groups or stages."),
     click.option("--skip", metavar="CHECKS", help="Likewise, to leave out."),
-    click.option("--preset", type=click.Choice(["quick", "default"]), default="default",
+    click.option("--preset", type=click.Choice(PRESETS), default="default",
                  show_default=True, help="quick trains nothing."),
     click.option("--lf", "last_failed", is_flag=True, help="Only checks that failed last time."),
     click.option("--budget", default=120.0, show_default=True, metavar="SECONDS",

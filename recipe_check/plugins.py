@@ -1,4 +1,4 @@
-"""Discovery: checks and report writers register by entry point, built-in ones like any other."""
+"""Discovery: checks, report writers and loaders register by entry point, built-in ones too."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from recipe_check.api import STAGES, Check, Meta
+from recipe_check.api import PRESETS, STAGES, Check, Meta
 from recipe_check.errors import UsageError
 from recipe_check.results import Report
 
 CHECKS = "recipe_check.checks"
 REPORTS = "recipe_check.reports"
+LOADERS = "recipe_check.loaders"
 
 
 class ReportWriter(Protocol):
@@ -102,6 +103,11 @@ def report_writers() -> dict[str, ReportWriter]:
     return {p.name: _load(p)() for p in entry_points(group=REPORTS)}
 
 
+def loader_classes() -> dict[str, Any]:
+    """Every loader's class by the name of its library, in alphabetical order."""
+    return {p.name: _load(p) for p in sorted(entry_points(group=LOADERS), key=lambda p: p.name)}
+
+
 def build(kind: type[Check], options: Mapping[str, Any]) -> Check:
     """The check with its option values; raises UsageError for an unknown or mistyped one."""
     dataclass: Any = kind
@@ -133,10 +139,9 @@ def select(
     preset: str = "default",
 ) -> list[str]:
     """Ids to run, in order: by preset, or exactly `only` (ids or groups), without `skip`."""
-    order = ("quick", "default")
     wanted = _expand(kinds, only)
     unwanted = _expand(kinds, skip)
-    allowed = order[: order.index(preset) + 1]
+    allowed = PRESETS[: PRESETS.index(preset) + 1]
     return [
         id
         for id, kind in kinds.items()

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from recipe_check import __version__
-from recipe_check.api import Check
+from recipe_check.api import PRESETS, Check
 from recipe_check.arguments import request_for, subject_from
 from recipe_check.borrowed import untouched
 from recipe_check.engine import Job
@@ -25,7 +25,6 @@ from recipe_check.session import Plan, perform
 from recipe_check.snapshot import changes, snapshot
 from recipe_check.worker import checked_device
 
-PRESETS = ("quick", "default")
 FAIL_ON = ("error", "warning")
 Kinds = Mapping[str, type[Check]]
 SHOWN = 5  # changed objects that are named

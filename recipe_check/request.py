@@ -13,7 +13,8 @@ class LoadRequest(Value, frozen=True, kw_only=True):
 
     `model`, `data`, `loss` and `optimizer` name objects in the target (or
     `module:object`); None means found by convention. `kwargs` are passed to a model factory,
-    `script_args` are what the target sees in `sys.argv`. Modules are also looked for in `root`.
+    `script_args` are what the target sees in `sys.argv`; with `capture` it is run as a script up to
+    its first step. Modules are also looked for in `root`.
     """
 
     target: str
@@ -25,6 +26,7 @@ class LoadRequest(Value, frozen=True, kw_only=True):
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     seed: int = 0
     script_args: tuple[str, ...] = ()
+    capture: bool = False
     root: str = ""  # the folder of the configuration file
 
 

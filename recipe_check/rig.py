@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
@@ -15,6 +15,9 @@ from recipe_check.errors import UserCodeError
 from recipe_check.results import Cost
 from recipe_check.subject import Parts, Subject, default_optimizer
 from recipe_check.userframes import error_location, user_traceback
+
+if TYPE_CHECKING:
+    from recipe_check.probes.watch import ModuleStack
 
 T = TypeVar("T")
 
@@ -97,6 +100,12 @@ class Rig:
     def split(self, batch: Any) -> batches.Split:
         """Inputs and target of the batch; see `batches.split`."""
         return batches.split(batch, self.model)
+
+    def stack(self) -> ModuleStack:
+        """Follows which module runs, with the lines that made them."""
+        from recipe_check.probes.watch import ModuleStack
+
+        return ModuleStack(self.model, self.subject.created)
 
     # -- passes ------------------------------------------------------------------------------
 

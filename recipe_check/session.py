@@ -134,11 +134,12 @@ def reproduce(request: LoadRequest, id: str) -> tuple[str, ...]:
     """The command that runs one check alone; () where no file was loaded."""
     if not request.target:
         return ()
-    return (*base_command(request), "--only", id, "--seed", str(request.seed))
+    return base_command(request, "--only", id, "--seed", str(request.seed))
 
 
-def base_command(request: LoadRequest) -> tuple[str, ...]:
-    """`recipe-check run TARGET` with the options that say what to load and where."""
+def base_command(request: LoadRequest, *more: str) -> tuple[str, ...]:
+    """`recipe-check run TARGET` with the options that say what to load and where, `more` of them
+    and the arguments of the target."""
     options = {
         "--model": request.model,
         "--data": request.data,
@@ -146,10 +147,12 @@ def base_command(request: LoadRequest) -> tuple[str, ...]:
         "--optimizer": request.optimizer,
     }
     words = ["recipe-check", "run", request.target]
+    words += ["--capture"] if request.capture else []
     for option, value in options.items():
         words += [option, value] if value else []
     for name, value in request.kwargs.items():
         words += ["--kwarg", f"{name}={msgspec.json.encode(value).decode()}"]
     if request.device != "auto":
         words += ["--device", request.device]
-    return tuple(words)
+    arguments = ["--", *request.script_args] if request.script_args else []
+    return (*words, *more, *arguments)

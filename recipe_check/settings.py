@@ -44,7 +44,7 @@ class Settings(Table, frozen=True, kw_only=True):
     """All keys of the file; None where a key is not in it."""
 
     target: str | None = None
-    preset: Literal["quick", "default"] | None = None
+    preset: Literal["quick", "default", "thorough"] | None = None
     fail_on: Literal["error", "warning", "never"] | None = None
     budget: Annotated[float, msgspec.Meta(gt=0)] | None = None
     seed: int | None = None

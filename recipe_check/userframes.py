@@ -18,6 +18,7 @@ _OURS = Path(__file__).resolve().parent
 _ROOTS = (_OURS, _OURS.parent / "checks", _OURS.parent / "reports")
 _STDLIB = Path(sysconfig.get_paths()["stdlib"]).resolve()
 _target_root: list[Path] = []  # where the target lives, even inside site-packages
+_running: list[Location | None] = []  # lines that made the running modules
 
 
 def set_target_root(folder: Path) -> None:
@@ -66,11 +67,30 @@ def _stack(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def caller_location(op: str = "") -> Location | None:
-    """Where the user's code is right now: the innermost frame that is theirs."""
+    """Where the user's code is right now: the innermost frame that is theirs, else the line that
+    made the module that is running."""
     for frame in _stack(sys._getframe(1)):
         if is_user_file(frame.f_code.co_filename):
             return _location(frame.f_code, frame.f_lasti, frame.f_lineno, op)
-    return None
+    made = next((place for place in reversed(_running) if place is not None), None)
+    return None if made is None else _with_op(made, op)
+
+
+def _with_op(place: Location, op: str) -> Location:
+    return Location(file=place.file, line=place.line, column=place.column,
+                    end_column=place.end_column, source=place.source, op=op)  # fmt: skip
+
+
+def enter_module(made: Location | None) -> None:
+    """A module starts to run: where no frame is the user's (nn.Sequential), the line that made it
+    stands for what happens in it."""
+    _running.append(made)
+
+
+def leave_module() -> None:
+    """The module that started last has ended."""
+    if _running:
+        _running.pop()
 
 
 def _location(code: CodeType, lasti: int, line: int, op: str) -> Location:

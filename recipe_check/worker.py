@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import multiprocessing
 import os
 import sys
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ def worker_main(pipe: Connection, log: str, plugins: tuple[str, ...]) -> None:
     goes to the file `log`."""
     _own_process_group()
     _redirect_output(log)
+    multiprocessing.set_start_method(None, force=True)  # spawned itself; loaders need not be
     server = _Server(plugins)
     while True:
         try:

@@ -10,9 +10,11 @@ from typing import Any
 
 from recipe_check.errors import LoadError
 from recipe_check.lab import seed_everything
+from recipe_check.lineage import lines_recorded
 from recipe_check.loading.assemble import Assembler
-from recipe_check.loading.module import import_target, layers_recorded, training_caught
+from recipe_check.loading.module import import_target, training_caught
 from recipe_check.loading.names import NAMES
+from recipe_check.loading.script import capture
 from recipe_check.request import LoadRequest
 from recipe_check.subject import Subject
 from recipe_check.userframes import user_traceback
@@ -27,9 +29,11 @@ def load(request: LoadRequest) -> Subject:
     seed_everything(request.seed)
     if request.root:
         sys.path.append(request.root)
+    if request.capture:
+        return capture(request)
     module, file, name = import_target(request.target, request.script_args)
     make = _recipe_function(module, name)
-    with training_caught(request.target), layers_recorded():
+    with training_caught(request.target), lines_recorded():
         if make is None:
             namespace = dict(vars(module))
             return Assembler(module, namespace, request).subject(file, name)

@@ -16,6 +16,7 @@ from recipe_check.batches import takes_labels
 from recipe_check.errors import LoadError
 from recipe_check.lab import seed_everything
 from recipe_check.loading import find
+from recipe_check.loading.loaders import Loaders, Roles, Scene, called
 from recipe_check.loading.module import creation_lines
 from recipe_check.loading.names import (
     Candidate,
@@ -28,7 +29,6 @@ from recipe_check.loading.names import (
 from recipe_check.request import LoadRequest
 from recipe_check.results import Found
 from recipe_check.subject import DEFAULT_RATE, Parts, Subject, unwrap_compiled
-from recipe_check.userframes import user_traceback
 
 
 class Assembler:
@@ -40,12 +40,16 @@ class Assembler:
         self.module = module
         self.namespace = namespace
         self.request = request
+        self.loaders = Loaders()
+        self.roles = Roles()
         self.found: list[Found] = []
         self.notes: list[str] = []
 
     def subject(self, file: Path | None, name: str) -> Subject:
         """The whole subject; raises LoadError with candidates where it cannot tell."""
-        model, build_model = self._model(name)
+        scene = Scene(self.module, self.namespace, self.request, name)
+        model, build_model = self._model(scene)
+        build_model = self._know(model, build_model, scene)
         loader, pair = self._data()
         val = self._validation(pair)
         step = self._training_step()
@@ -62,18 +66,15 @@ class Assembler:
             build_model=build_model,
             build_optimizer=build_optimizer,
             found=tuple(self.found),
-            notes=tuple(self.notes),
+            notes=(*self.notes, *self.roles.notes),
             created=creation_lines(model),
         )
 
     # -- one method a role ---------------------------------------------------------------------
 
-    def _model(self, name: str) -> tuple[nn.Module, Callable[[], nn.Module] | None]:
-        if self.request.model:
-            candidate = by_option(self.module, self.request.model, "--model")
-        elif name and name not in self.namespace.get("__roles__", ()):
-            candidate = by_option(self.module, name, "target")
-        else:
+    def _model(self, scene: Scene) -> tuple[nn.Module, Callable[[], nn.Module] | None]:
+        candidate = self.loaders.find(scene) or scene.chosen()
+        if candidate is None:
             candidate = find.find_model(self.namespace, self.module)
         model, build = candidate.value, None
         if not isinstance(model, nn.Module):
@@ -90,6 +91,22 @@ class Assembler:
         count = sum(p.numel() for p in inner.parameters() if not _is_lazy(p))
         self._say("model", f"{type(inner).__name__}, {count:,} parameters", candidate)
         return inner, build
+
+    def _know(
+        self, model: nn.Module, build: Callable[[], nn.Module] | None, scene: Scene
+    ) -> Callable[[], nn.Module] | None:
+        """Asks the loaders for the other roles; returns what makes a model ready for use."""
+        self.roles = self.loaders.roles(model, scene)
+        prepare = self.roles.prepare
+        if build is None or prepare is None:
+            return build
+
+        def prepared() -> nn.Module:
+            made = build()
+            prepare(made)
+            return made
+
+        return prepared
 
     def _factory(self, candidate: Candidate) -> Callable[[], Any]:
         make, kwargs = candidate.value, dict(self.request.kwargs)
@@ -108,7 +125,9 @@ class Assembler:
         return lambda: make(**kwargs)
 
     def _data(self) -> tuple[Iterable[Any], Any]:
-        if self.request.data:
+        if "data" in self.roles.candidates:
+            candidate = self.roles.candidates["data"]
+        elif self.request.data:
             candidate = by_option(self.module, self.request.data, "--data")
         else:
             candidate = find.find_data(self.namespace, self.module)
@@ -123,24 +142,26 @@ class Assembler:
                 f"`{candidate.name}` is a {type(value).__name__}, expected an iterable of batches",
                 "give a DataLoader, a list of batches or a function that makes one",
             )
-        self._say("data", _describe_loader(value), candidate)
+        self._say("data", describe_loader(value), candidate)
         return value, pair
 
     def _validation(self, pair: Any) -> Iterable[Any] | None:
         if pair is not None:
-            self._note_found("validation", _describe_loader(pair), "second of the data factory")
+            self._note_found("validation", describe_loader(pair), "second of the data factory")
             return pair if isinstance(pair, Iterable) else None
-        candidate = find.find_validation(self.namespace)
+        known = self.roles.candidates.get("val_data")
+        candidate = known or find.find_validation(self.namespace)
         if candidate is None:
             return None
         value = self._value(candidate)
         if not isinstance(value, Iterable):
             return None
-        self._say("validation", _describe_loader(value), candidate)
+        self._say("validation", describe_loader(value), candidate)
         return value
 
     def _training_step(self) -> Callable[..., Any] | None:
-        candidate = by_name(self.namespace, "training_step")
+        known = self.roles.candidates.get("training_step")
+        candidate = known or by_name(self.namespace, "training_step")
         if candidate is None or not callable(candidate.value):
             return None
         needed = required_arguments(candidate.value)
@@ -157,8 +178,9 @@ class Assembler:
         else:
             candidate = None if has_step else find.find_loss(self.namespace)
         if candidate is None:
-            if not has_step and not takes_labels(model):
-                self._note_found("loss", "the model's own", "no loss function in the target")
+            if not has_step:
+                own = "from its labels" if takes_labels(model) else "no loss function in the target"
+                self._note_found("loss", "the model's own", own)
             return None
         loss = candidate.value
         is_class = inspect.isclass(loss)
@@ -170,18 +192,17 @@ class Assembler:
                 f"`{candidate.name}` is a {type(loss).__name__}, expected a loss function",
                 "give a callable (output, target) -> scalar, or name it `loss_fn`",
             )
-        self._say("loss", _name_of(loss), candidate)
+        self._say("loss", name_of(loss), candidate)
         made: Callable[..., Any] = loss
         return made
 
     def _optimizer(
         self, model: nn.Module
     ) -> tuple[torch.optim.Optimizer | None, Callable[[nn.Module], torch.optim.Optimizer] | None]:
-        if self.request.optimizer:
-            candidate: Candidate | None = by_option(
-                self.module, self.request.optimizer, "--optimizer"
-            )
-        else:
+        candidate = self.roles.candidates.get("optimizer")
+        if candidate is None and self.request.optimizer:
+            candidate = by_option(self.module, self.request.optimizer, "--optimizer")
+        elif candidate is None:
             candidate = find.find_optimizer(self.namespace)
         if candidate is None:
             self._note_found("optimizer", f"Adam, lr {DEFAULT_RATE:g}", "none found: the default")
@@ -202,7 +223,9 @@ class Assembler:
         return value, build
 
     def _scheduler(self, optimizer: torch.optim.Optimizer | None) -> Any:
-        candidate = by_name(self.namespace, "scheduler") or by_factory(self.namespace, "scheduler")
+        known = self.roles.candidates.get("scheduler")
+        named = by_name(self.namespace, "scheduler") or by_factory(self.namespace, "scheduler")
+        candidate = known or named
         if candidate is None:
             return None
         value = candidate.value
@@ -223,14 +246,7 @@ class Assembler:
 
     def _call(self, make: Callable[[], Any], candidate: Candidate) -> Any:
         seed_everything(self.request.seed)
-        try:
-            return make()
-        except Exception as error:
-            raise LoadError(
-                f"`{candidate.name}` raised {type(error).__name__}: {error}",
-                "it is called to make the object that is checked",
-                user_traceback(error),
-            ) from error
+        return called(make, candidate.name, "it is called to make the object that is checked")
 
     def _say(self, role: str, summary: str, candidate: Candidate) -> None:
         self._note_found(role, summary, candidate.how)
@@ -258,7 +274,8 @@ def _is_lazy(parameter: Any) -> bool:
     return bool(torch.nn.parameter.is_lazy(parameter))
 
 
-def _describe_loader(loader: Any) -> str:
+def describe_loader(loader: Any) -> str:
+    """Its class with the number of samples, the batch size or the number of batches."""
     kind = type(loader).__name__
     parts = []
     with contextlib.suppress(AttributeError, TypeError):
@@ -271,7 +288,8 @@ def _describe_loader(loader: Any) -> str:
     return f"{kind} ({', '.join(parts)})" if parts else kind
 
 
-def _name_of(value: Any) -> str:
+def name_of(value: Any) -> str:
+    """What people call a function or the class of a module."""
     if isinstance(value, nn.Module):
         return type(value).__name__
     return str(getattr(value, "__name__", type(value).__name__))

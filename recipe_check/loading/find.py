@@ -128,6 +128,14 @@ def find_optimizer(namespace: Mapping[str, Any]) -> Candidate | None:
     return by_factory(namespace, "optimizer") if not instances else None
 
 
+def only(named: Mapping[str, Any], role: str, option: str, how: str) -> Candidate:
+    """The only object among these names; more than one is an error that lists them."""
+    found = _distinct(Candidate(value, name, how) for name, value in named.items())
+    if len(found) > 1:
+        raise ambiguous(role, found, option)
+    return found[0]
+
+
 def _distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
     """One candidate an object; private names last."""
     found: dict[int, Candidate] = {}

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from torch import nn
 from torch.optim import optimizer as torch_optimizer
 
 from recipe_check.errors import LoadError
+from recipe_check.lineage import lines_recorded, made_at
 from recipe_check.request import split_target
 from recipe_check.results import Location
 from recipe_check.userframes import (
@@ -24,11 +24,6 @@ from recipe_check.userframes import (
     set_target_root,
     user_traceback,
 )
-
-created: WeakKeyDictionary[nn.Module, Location] = WeakKeyDictionary()  # where each was made
-
-
-_INIT = "__init__"
 
 
 class _TrainedOnImport(BaseException):
@@ -43,7 +38,7 @@ class _TrainedOnImport(BaseException):
 def import_target(target: str, arguments: tuple[str, ...] = ()) -> tuple[ModuleType, Path, str]:
     """The module of `file.py[:name]` or `package.module[:name]`, its file and the name ('')."""
     path, name = split_target(target)
-    with training_caught(target), layers_recorded(), _arguments(path, arguments):
+    with training_caught(target), lines_recorded(), arguments_given(path, arguments):
         module = _from_file(Path(path)) if path.endswith(".py") else _from_package(path)
     file = Path(getattr(module, "__file__", None) or path).resolve()
     return module, file, name
@@ -51,7 +46,7 @@ def import_target(target: str, arguments: tuple[str, ...] = ()) -> tuple[ModuleT
 
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise LoadError(f"no such file: {path}", _similar_files(path))
+        raise LoadError(f"no such file: {path}", similar_files(path))
     set_target_root(path.parent)
     sys.path.insert(0, str(path.resolve().parent))
     name = path.stem if path.stem not in sys.modules else f"{path.stem}_target"
@@ -65,7 +60,8 @@ def _from_file(path: Path) -> ModuleType:
     return module
 
 
-def _similar_files(path: Path) -> str:
+def similar_files(path: Path) -> str:
+    """A hint with the Python files of the folder."""
     folder = path.parent if path.parent.is_dir() else Path()
     found = sorted(p.name for p in folder.glob("*.py"))[:5]
     return f"Python files there: {', '.join(found)}" if found else "check the path"
@@ -97,7 +93,7 @@ def _run(load: Callable[[], Any], name: str) -> None:
         raise
     except SystemExit as error:
         raise LoadError(
-            f"{name} called sys.exit({error.code!r}) while it was being loaded{_at(error)}",
+            f"{name} called sys.exit({error.code!r}) while it was being loaded{raised_at(error)}",
             "put argument parsing and the training loop under  if __name__ == '__main__':",
             user_traceback(error),
         ) from error
@@ -105,13 +101,14 @@ def _run(load: Callable[[], Any], name: str) -> None:
         message = error.msg if isinstance(error, SyntaxError) else str(error)
         text = message.splitlines()[0] if message else ""
         raise LoadError(
-            f"{name} could not be loaded: {type(error).__name__}: {text}{_at(error)}",
+            f"{name} could not be loaded: {type(error).__name__}: {text}{raised_at(error)}",
             _advice(error),
             user_traceback(error),
         ) from error
 
 
-def _at(error: BaseException) -> str:
+def raised_at(error: BaseException) -> str:
+    """The user's line that raised, in brackets."""
     where = error_location(error)
     return f" ({where.file}, line {where.line})" if where else ""
 
@@ -125,7 +122,7 @@ def _advice(error: BaseException) -> str:
 
 
 @contextmanager
-def _arguments(path: str, arguments: tuple[str, ...]) -> Iterator[None]:
+def arguments_given(path: str, arguments: tuple[str, ...]) -> Iterator[None]:
     """The target sees its own command line, not ours."""
     before = sys.argv
     sys.argv = [path, *arguments]
@@ -155,24 +152,7 @@ def training_caught(target: str) -> Iterator[None]:
         hook.remove()
 
 
-@contextmanager
-def layers_recorded() -> Iterator[None]:
-    """Remembers, for every module made in the block, the user's line that made it."""
-    original = nn.Module.__init__
-
-    def remember(self: nn.Module, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
-        where = caller_location(type(self).__name__)
-        if where is not None:
-            created[self] = where
-
-    setattr(nn.Module, _INIT, remember)
-    try:
-        yield
-    finally:
-        setattr(nn.Module, _INIT, original)
-
-
 def creation_lines(model: nn.Module) -> dict[str, Location]:
     """The line of each module by its dotted name, as far as they were recorded."""
-    return {name: created[m] for name, m in model.named_modules() if m in created}
+    found = {name: made_at(module) for name, module in model.named_modules()}
+    return {name: where for name, where in found.items() if where is not None}

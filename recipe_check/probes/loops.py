@@ -110,10 +110,8 @@ class Reader:
             return [self._event("zero", cleared, node, scope)]
         if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
             return []
-        return [
-            self._event("assign", text_of(target, scope.bound), node, scope)
-            for target in node.targets
-        ]
+        named = [t for target in node.targets for t in getattr(target, "elts", [target])]
+        return [self._event("assign", text_of(t, scope.bound), node, scope) for t in named]
 
     def _loop(self, node: ast.For | ast.While, scope: _Scope) -> Loop:
         if isinstance(node, ast.For):
@@ -145,12 +143,18 @@ class Reader:
             return list(event)
         file, function = follow
         inner = _Scope(file, _bind(function, node, scope.bound), scope.guard, (*scope.above, name))
+        if _initialises(name) and node.args:
+            event.append(self._event("reset", text_of(node.args[0], scope.bound), node, scope))
         return [*event, *self.statements(function.body, inner)]
 
     def _event(self, kind: str, owner: str, node: ast.expr | ast.stmt, scope: _Scope) -> Event:
         return Event(
             kind, owner, scope.file, node.lineno, node.col_offset + 1, scope.guard, node
         )  # fmt: skip
+
+
+def _initialises(name: str) -> bool:
+    return any(word in name.lower() for word in ("init", "reset")) and not name.startswith("__")
 
 
 def _bind(

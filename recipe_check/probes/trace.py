@@ -17,7 +17,7 @@ from recipe_check import tree
 from recipe_check.probes.entry import Entry, EntryObserver
 from recipe_check.probes.rectifiers import Rectifier, RectifierObserver
 from recipe_check.probes.saturation import Saturation, SaturationObserver
-from recipe_check.probes.watch import LossObserver, LossTerm, ModuleStack, Watch
+from recipe_check.probes.watch import LossObserver, LossTerm, Watch
 
 if TYPE_CHECKING:
     from recipe_check.lab import Lab
@@ -100,7 +100,7 @@ def take_trace(lab: Lab) -> Trace:
     rig = lab.rig().train()
     leaf_names = {id(m): name for name, m in rig.model.named_modules() if not any(m.children())}
     recorder = _LayerRecorder(leaf_names)
-    stack = ModuleStack(rig.model)
+    stack = rig.stack()
     rectifiers, entry = RectifierObserver(stack), EntryObserver()
     squashes = SaturationObserver(stack)
     losses, norms, first = [], [], None

@@ -13,7 +13,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from recipe_check.results import Location
-from recipe_check.userframes import caller_location
+from recipe_check.userframes import caller_location, enter_module, leave_module
 
 
 class Observer(Protocol):
@@ -125,9 +125,11 @@ _OPERATORS = {
 
 
 class ModuleStack:
-    """Which module is running: names from the outermost to the innermost."""
+    """Which module is running: names from the outermost to the innermost. `created` are the lines
+    that made them, which stand for operations without a frame of the user's."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, created: Mapping[str, Location] | None = None) -> None:
+        self.created = created or {}
         self.names = {id(module): name for name, module in model.named_modules()}
         self.stack: list[str] = []
         self.finished = ""  # the module that ended last
@@ -149,8 +151,11 @@ class ModuleStack:
             after.remove()
 
     def _enter(self, module: nn.Module, _args: Any) -> None:
-        self.stack.append(self.names.get(id(module), ""))
+        name = self.names.get(id(module), "")
+        self.stack.append(name)
+        enter_module(self.created.get(name))
 
     def _leave(self, _module: nn.Module, _args: Any, _output: Any) -> None:
         if self.stack:
             self.finished = self.stack.pop()
+            leave_module()

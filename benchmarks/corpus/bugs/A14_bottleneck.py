@@ -16,8 +16,8 @@ val_loader = DataLoader(TensorDataset(images[1400:], labels[1400:]), batch_size=
 
 
 model = nn.Sequential(
-    nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1), nn.ReLU(), nn.Linear(1, 10)
-)  # BUG
+    nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1), nn.ReLU(), nn.Linear(1, 10)  # BUG
+)
 
 
 loss_fn = nn.CrossEntropyLoss()

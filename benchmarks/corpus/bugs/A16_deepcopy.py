@@ -19,13 +19,13 @@ import copy
 
 layer = nn.Linear(64, 64)
 model = nn.Sequential(
-    copy.deepcopy(layer),
+    copy.deepcopy(layer),  # BUG
     nn.ReLU(),
     copy.deepcopy(layer),
     nn.ReLU(),
     copy.deepcopy(layer),
     nn.ReLU(),
-    nn.Linear(64, 10),  # BUG
+    nn.Linear(64, 10),
 )
 
 

@@ -16,9 +16,9 @@ val_loader = DataLoader(TensorDataset(images[1400:], labels[1400:]), batch_size=
 
 
 order = labels[:1400].argsort()
-train_loader = DataLoader(
+train_loader = DataLoader(  # BUG
     TensorDataset(images[:1400][order], labels[:1400][order]), batch_size=64, shuffle=False
-)  # BUG
+)
 model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
 
 

@@ -30,7 +30,7 @@ optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
 
 if __name__ == "__main__":
-    model.train()  # BUG
+    model.train()
     for epoch in range(6):
         for x, y in train_loader:
             optimizer.zero_grad()
@@ -38,7 +38,7 @@ if __name__ == "__main__":
             loss.backward()
             optimizer.step()
 
-        model.eval()
+        model.eval()  # BUG
         val_loss, correct = 0.0, 0
         with torch.no_grad():
             for x, y in val_loader:

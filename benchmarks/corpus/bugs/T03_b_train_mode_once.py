@@ -43,7 +43,7 @@ def train_one_epoch(model, loader, optimizer, criterion):
 
 
 def evaluate(model, loader):
-    model.eval()
+    model.eval()  # BUG
     with torch.no_grad():
         return np.mean([(model(xb).argmax(1) == yb).float().mean().item() for xb, yb in loader])
 
@@ -54,7 +54,7 @@ optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
 
 
 def main():
-    model.train()  # BUG
+    model.train()
     for epoch in range(8):
         loss = train_one_epoch(model, train_loader, optimizer, criterion)
         print(f"epoch {epoch} | loss {loss:.4f} | accuracy {evaluate(model, val_loader):.3f}")

@@ -33,8 +33,8 @@ class FrozenEncoderClassifier(nn.Module):
 
     def train(self, mode=True):
         super().train(mode)
-        for parameter in self.parameters():  # BUG
-            parameter.requires_grad = mode
+        for parameter in self.parameters():
+            parameter.requires_grad = mode  # BUG
         return self
 
     def forward(self, x):

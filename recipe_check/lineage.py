@@ -1,0 +1,168 @@
+"""Which of the user's lines made an object, and which operations made a tensor.
+
+While the target is loaded every torch operation is noted with the user's line, so that a finding
+about data can name the line where labels were shifted or samples permuted, and one about weights
+the line that initialised or froze them. What happens outside torch (NumPy, pandas) is not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.data import DataLoader
+from torch.utils.weak import WeakIdKeyDictionary, WeakTensorKeyDictionary
+
+from recipe_check.results import Location
+from recipe_check.userframes import caller_location
+
+MOST_STEPS = 20_000  # operations that are noted; then loading goes on without
+DEEPEST = 400  # steps that are followed back
+_INIT = "__init__"
+_MAKERS: tuple[type, ...] = (nn.Module, torch.optim.Optimizer, DataLoader)
+
+ARITHMETIC = frozenset({
+    "add", "sub", "rsub", "mul", "div", "true_divide", "floor_divide", "remainder", "pow", "neg",
+    "__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__truediv__",
+    "__rtruediv__", "__floordiv__", "__mod__", "__neg__", "__pow__", "clamp", "long", "int",
+    "byte", "where", "normalize", "__iadd__", "__isub__", "__imul__", "__idiv__",
+    "__itruediv__", "__invert__", "round", "floor", "abs", "sqrt", "log",
+})  # fmt: skip
+VIEWS = frozenset({"view", "reshape", "unflatten", "view_as", "reshape_as"})
+RANDOM = frozenset({"randn", "randn_like", "rand", "rand_like", "normal", "normal_", "bernoulli",
+                    "dropout", "uniform_", "randint", "randint_like", "randperm"})  # fmt: skip
+REORDERING = frozenset({"index", "index_select", "take", "gather", "flip", "roll", "sort",
+                        "randperm", "argsort"})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation with the user's line, and the steps that made its operands."""
+
+    op: str
+    location: Location | None
+    parents: tuple[Step, ...]
+
+    def back(self) -> Iterator[Step]:
+        """This step and those before it, the nearest first."""
+        waiting, seen = [self], {id(self)}
+        while waiting and len(seen) < DEEPEST:
+            step = waiting.pop(0)
+            yield step
+            fresh = [parent for parent in step.parents if id(parent) not in seen]
+            seen.update(map(id, fresh))
+            waiting += fresh
+
+
+_made: Any = WeakIdKeyDictionary()  # by identity: some modules hash by their state
+_steps: Any = WeakTensorKeyDictionary()
+_freezes: Any = WeakTensorKeyDictionary()
+
+
+def made_at(value: Any) -> Location | None:
+    """The line that made a module, optimizer or data loader."""
+    try:
+        return _made.get(value)
+    except TypeError:
+        return None
+
+
+def modules_made() -> list[nn.Module]:
+    """Every module whose line is known and that is still alive."""
+    return [value for value in _made if isinstance(value, nn.Module)]
+
+
+def frozen_at(parameter: torch.Tensor) -> Location | None:
+    """The line that last switched its gradient on or off."""
+    found: Location | None = _freezes.get(parameter)
+    return found
+
+
+def blamed(tensor: torch.Tensor | None, ops: frozenset[str]) -> Location | None:
+    """The user's line of the last operation of this kind on the way to the tensor."""
+    start = _steps.get(tensor) if isinstance(tensor, torch.Tensor) else None
+    if start is None:
+        return None
+    found = (s.location for s in start.back() if s.op in ops and s.location is not None)
+    return next(found, None)
+
+
+@contextmanager
+def lines_recorded() -> Iterator[None]:
+    """Within the block makers and operations are noted."""
+    before = [(kind, getattr(kind, _INIT)) for kind in _MAKERS]
+    for kind, original in before:
+        setattr(kind, _INIT, _remembering(original))
+    try:
+        with _Noting():
+            yield
+    finally:
+        for kind, original in before:
+            setattr(kind, _INIT, original)
+
+
+@contextmanager
+def steps_recorded() -> Iterator[None]:
+    """Within the block operations are noted (fetching a sample)."""
+    with _Noting():
+        yield
+
+
+def _remembering(original: Callable[..., None]) -> Callable[..., None]:
+    def remember(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        where = caller_location(type(self).__name__)
+        if where is not None:
+            _made[self] = where
+
+    return remember
+
+
+class _Noting(TorchFunctionMode):
+    """Notes what each operation made; the operation itself runs as it would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = MOST_STEPS
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if self.left > 0:
+            self._note(getattr(func, "__name__", ""), args, kwargs or {}, out)
+        return out
+
+    def _note(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> None:
+        if name in ("__set__", "requires_grad_"):
+            if args and isinstance(args[0], torch.Tensor):
+                _freezes[args[0]] = caller_location("requires_grad")
+            return
+        changed = [args[0]] if name == "__setitem__" and args else _tensors(out)
+        if not changed:
+            return
+        self.left -= 1
+        given = [t for a in (*args, *kwargs.values()) for t in _tensors(a)]
+        parents = tuple(_steps[t] for t in given if t in _steps)
+        step = Step(_named(name, args), caller_location(name), parents)
+        for tensor in changed:
+            _steps[tensor] = step
+
+
+def _named(name: str, args: tuple[Any, ...]) -> str:
+    """Indexing by a tensor or list reorders samples; by a slice it does not."""
+    if name == "__getitem__" and len(args) > 1:
+        index = args[1][0] if isinstance(args[1], tuple) and args[1] else args[1]
+        return "index" if isinstance(index, torch.Tensor | list) else "slice"
+    return name.rstrip("_") if name.endswith("_") and not name.startswith("__") else name
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, list | tuple) and len(value) < 100:
+        return [item for item in value if isinstance(item, torch.Tensor)]
+    return []

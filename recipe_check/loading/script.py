@@ -1,0 +1,126 @@
+"""`--capture`: an unmodified script, run up to its first optimizer.step(), as a Subject."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from recipe_check.errors import LoadError
+from recipe_check.lineage import lines_recorded
+from recipe_check.loading.assemble import describe_loader, name_of
+from recipe_check.loading.module import arguments_given, creation_lines
+from recipe_check.loading.names import NAMES, by_option
+from recipe_check.loading.script_loss import Way, best_way
+from recipe_check.loading.script_place import Place
+from recipe_check.loading.script_run import how_far, run_script, spec_of
+from recipe_check.loading.script_step import FirstStep, find_first_step
+from recipe_check.loading.script_watch import Watch
+from recipe_check.request import LoadRequest, split_target
+from recipe_check.results import Found
+from recipe_check.subject import Parts, Subject
+
+
+def capture(request: LoadRequest) -> Subject:
+    """Runs the target as `python TARGET ARGUMENTS` would, until it trains. Raises LoadError where
+    it does not, or where what it trains cannot be taken out of it."""
+    path, name = split_target(request.target)
+    if name:
+        raise LoadError(f"--capture runs a whole script, not `{name}` in it", f"say  {path}")
+    spec = spec_of(path)
+    watch = Watch()
+    with arguments_given(path, request.script_args), lines_recorded():
+        module = run_script(spec, watch, path)
+    if watch.stepped is None:
+        raise LoadError(f"{path} ended without an optimizer.step()", how_far(watch))
+    if watch.first is None:
+        raise LoadError(
+            f"optimizer.step() is called at {watch.place} without a backward() before it",
+            how_far(watch),
+        )
+    first = find_first_step(watch, watch.first, watch.stepped)
+    _release(first, watch)
+    return _subject(request, module, watch, first)
+
+
+def _release(first: FirstStep, watch: Watch) -> None:
+    """The weights are those before the step; what the step would have used up goes. A Lightning
+    module lets go of its trainer, which would be copied with it."""
+    assert watch.stepped is not None
+    watch.stepped.zero_grad(set_to_none=True)
+    first.trained.model.zero_grad(set_to_none=True)
+    for module in first.trained.model.modules():
+        if "_trainer" in vars(module):
+            vars(module)["_trainer"] = None
+
+
+def _subject(request: LoadRequest, module: ModuleType, watch: Watch, first: FirstStep) -> Subject:
+    """What was seen; the loss, the data and the optimizer may be given by an option instead."""
+    loss = _given(module, request.loss, "--loss")
+    way = Way(loss=loss) if loss is not None else best_way(first)
+    loader = _given(module, request.data, "--data")
+    loader = first.loader if loader is None else loader
+    val = _validation(watch, loader)
+    scheduler = _scheduler(watch)
+    model = first.trained.model
+    notes = (first.trained.note, *first.notes, *way.notes)
+    return Subject(
+        name=type(model).__name__,
+        original=Parts(model, way.loss, watch.stepped, scheduler),
+        loader=loader,
+        file=Path(str(module.__file__)),
+        val_loader=val,
+        training_step=way.step,
+        found=_found(watch, first, way, {"validation": val, "scheduler": scheduler}),
+        notes=tuple(note for note in notes if note),
+        created=creation_lines(model),
+    )
+
+
+def _given(module: ModuleType, text: str | None, option: str) -> Any:
+    return by_option(module, text, option).value if text else None
+
+
+def _validation(watch: Watch, loader: Any) -> Any:
+    """A DataLoader that the code has under a usual name while it trains."""
+    known = (watch.names.get(name) for name in NAMES["val_data"])
+    found = (value for value in known if isinstance(value, DataLoader) and value is not loader)
+    return next(found, None)
+
+
+def _scheduler(watch: Watch) -> Any:
+    """The last that was made for the optimizer: it holds those made before it."""
+    made = (s for s in reversed(watch.schedulers) if getattr(s, "optimizer", None) is watch.stepped)
+    return next(made, None)
+
+
+def _found(
+    watch: Watch, first: FirstStep, way: Way, others: Mapping[str, Any]
+) -> tuple[Found, ...]:
+    """What plays each role, and the line at which it was seen."""
+    calls, optimizer, trained = first.calls, watch.stepped, first.trained
+    count = sum(p.numel() for p in trained.model.parameters())
+    rates = sorted({group["lr"] for group in optimizer.param_groups}) if optimizer else []
+    kind = f"{type(optimizer).__name__}, lr {', '.join(f'{float(r):g}' for r in rates[:3])}"
+    called, read = calls[trained.calls[0]].place, watch.loaders.get(id(first.loader), (0, None))[1]
+    ended = calls[first.roots[0].source].place
+    loss = "training step" if way.step else "loss"
+    named = name_of(way.step or way.loss) if way.step or way.loss else "the model's own"
+    rows = [
+        ("model", f"{type(trained.model).__name__}, {count:,} parameters", _at("called", called)),
+        ("data", describe_loader(first.loader), _at("read", read)),
+        (loss, named, _at("computed", ended)),
+        ("optimizer", kind, _at("stepped", watch.place)),
+    ]
+    if others["validation"] is not None:
+        rows.append(("validation", describe_loader(others["validation"]), "by its name"))
+    if others["scheduler"] is not None:
+        rows.append(("scheduler", type(others["scheduler"]).__name__, "made for the optimizer"))
+    return tuple(Found(role=role, summary=what, how=how) for role, what, how in rows)
+
+
+def _at(done: str, place: Place | None) -> str:
+    return f"{done} at {place}" if place else f"{done} in the script"

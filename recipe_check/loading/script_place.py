@@ -1,0 +1,59 @@
+"""Positions in the user's code, from which a call can be made again."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from types import CodeType, FrameType
+from typing import Any
+
+from recipe_check.userframes import is_user_file, relative
+
+
+@dataclass(frozen=True)
+class Place:
+    """The instruction that a frame of the user was at."""
+
+    code: CodeType
+    lasti: int
+
+    @staticmethod
+    def here() -> Place | None:
+        """That of the innermost frame that is the user's."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            if is_user_file(frame.f_code.co_filename):
+                return Place(frame.f_code, frame.f_lasti)
+            frame = frame.f_back
+        return None
+
+    def __str__(self) -> str:
+        return f"{relative(self.code.co_filename)}:{self.span()[0]}"
+
+    def call(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Calls as if from there, so that findings and tracebacks show the user's line."""
+        return _caller(self)(func, args, kwargs)
+
+    def span(self) -> tuple[int, int, int, int]:
+        """First line, last line, first column and the one after the last."""
+        spots = islice(self.code.co_positions(), self.lasti // 2, None)
+        line, end, column, last = next(spots, (None, None, None, None))
+        first = line or self.code.co_firstlineno
+        return first, end or first, column or 0, last or 0
+
+
+@lru_cache(maxsize=1024)
+def _caller(place: Place) -> Callable[..., Any]:
+    """A function that calls another, all of it at one place of the user's file."""
+    tree = ast.parse("lambda f, a, k: f(*a, **k)", mode="eval")
+    line, end, column, last = place.span()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.expr | ast.arg):
+            node.lineno, node.end_lineno = line, end
+            node.col_offset, node.end_col_offset = column, last
+    made: Callable[..., Any] = eval(compile(tree, place.code.co_filename, "eval"))
+    return made

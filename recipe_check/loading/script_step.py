@@ -1,0 +1,128 @@
+"""One batch of a script and the calls that led from it to the loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import Any
+
+import torch
+
+from recipe_check.errors import LoadError
+from recipe_check.loading.script_model import Trained, find_trained
+from recipe_check.loading.script_tape import Call, Ref, Tape, needed, rebuilt, refs
+from recipe_check.loading.script_watch import Watch
+
+_DIVISIONS = ("div", "div_", "divide", "true_divide", "__truediv__", "__itruediv__")
+_PRODUCTS = ("mul", "mul_", "multiply", "__mul__", "__rmul__", "__imul__")
+_SEEN = -(1 << 20)  # the number of a batch that no loader gave
+
+
+@dataclass(frozen=True)
+class FirstStep:
+    """`source` is the number of the batch; `roots` are the losses, which are summed up."""
+
+    tape: Tape
+    calls: Mapping[int, Call]
+    roots: tuple[Ref, ...]
+    trained: Trained
+    source: int
+    batch: Any
+    loader: Any
+    notes: tuple[str, ...] = ()
+
+    @property
+    def loss(self) -> float:
+        """What the script's loss was."""
+        return sum(float(self.tape.value(root).detach()) for root in self.roots)
+
+
+def find_first_step(watch: Watch, tape: Tape, optimizer: torch.optim.Optimizer) -> FirstStep:
+    """Raises LoadError where there is no loss, no model or no input."""
+    roots = tuple(
+        unscaled(tape, root.ref, watch.counts.backwards) for root in tape.roots if root.ref
+    )
+    if not roots or min(root.source for root in roots) < 0:
+        raise LoadError(
+            "no loss found: PyTorch's own functions did not make what backward() was called on",
+            "give it:  --loss NAME, a callable (output, target) -> scalar",
+        )
+    if not tape.batches:  # nothing says which losses belong to one batch
+        roots = roots[:1]
+    calls = needed(tape.calls, roots)
+    trained = find_trained(calls, optimizer)
+    inputs = needed(tape.calls, [Ref(number) for number in trained.calls])
+    sources = [r.source for call in inputs.values() for r in references(call) if isinstance(r, Ref)]
+    fed = max((source for source in sources if source < 0), default=0)
+    if not fed:
+        return _from_tensors(tape, calls, roots, trained)
+    loader, batch = tape.batches[-fed - 1]
+
+    def fix(part: Any) -> Any:
+        """Another loader's batch stays what it was."""
+        other = isinstance(part, Ref) and part.source < 0 and part.source != fed
+        return tape.value(part) if other else part
+
+    notes = ("the script trains under autocast; the checks run without",) * tape.autocast
+    return FirstStep(tape, changed(calls, fix), roots, trained, fed, batch, loader, notes)
+
+
+def unscaled(tape: Tape, ref: Ref, backwards: int) -> Ref:
+    """The loss before it was divided by the number of accumulated batches."""
+    while ref.source >= 0 and not ref.path:
+        call = tape.calls[ref.source]
+        name = getattr(call.func, "__name__", "")
+        if name not in _DIVISIONS + _PRODUCTS or len(call.args) != 2:
+            break
+        value, number = call.args
+        if not isinstance(value, Ref) or not isinstance(number, int | float) or not number:
+            break
+        divisor = number if name in _DIVISIONS else 1 / number
+        if not any(math.isclose(divisor, count) for count in (1, backwards)):
+            break
+        ref = value
+    return ref
+
+
+def _from_tensors(
+    tape: Tape, calls: Mapping[int, Call], roots: tuple[Ref, ...], trained: Trained
+) -> FirstStep:
+    """Without a loader the batch is the tensors that entered: inputs of the model first."""
+    ordered = [*(calls[n] for n in trained.calls), *calls.values()]
+    found = {id(r): r for call in ordered for r in references(call) if _is_data(r)}
+    inputs = list(found.values())
+    rows = {leaf.shape[0] for leaf in inputs[:1]}
+    batch = tuple(leaf for leaf in inputs if leaf.shape[0] in rows)
+    if not batch:
+        raise LoadError(
+            "no data found: the model's inputs come neither from a DataLoader nor as tensors",
+            "give it:  --data NAME, an iterable of batches",
+        )
+    places = {id(leaf): Ref(_SEEN, (itemgetter(i),)) for i, leaf in enumerate(batch)}
+    calls = changed(calls, lambda part: places.get(id(part), part))
+    note = "no DataLoader gave the batch: the checks see the one batch of the first step only"
+    return FirstStep(tape, calls, roots, trained, _SEEN, batch, [batch], (note,))
+
+
+def _is_data(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim > 0 and not value.requires_grad
+
+
+def references(call: Call) -> list[Any]:
+    return list(refs((call.args, call.kwargs)))
+
+
+def changed(calls: Mapping[int, Call], change: Callable[[Any], Any]) -> dict[int, Call]:
+    """The calls with every reference and tensor in their arguments changed."""
+
+    def inside(value: Any) -> Any:
+        if isinstance(value, Ref | torch.Tensor):
+            return change(value)
+        return rebuilt(value, inside)
+
+    return {
+        number: replace(call, args=inside(call.args), kwargs=inside(call.kwargs))
+        for number, call in calls.items()
+    }
