@@ -5,19 +5,20 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 DEMO := reports-demo
 
-.PHONY: help demo test lint format pytest benchmark-detection clean
+.PHONY: help demo test lint format pytest benchmark-detection benchmark-speed clean
 
 help:
 	@echo "make demo    install, check the digits example and its broken twin, write two reports"
 	@echo "make test    install, lint and run every test"
 	@echo "make lint    ruff and mypy --strict"
 	@echo "make benchmark-detection   bugs found and false alarms over the corpus (minutes)"
+	@echo "make benchmark-speed       times beside torchtest2 and torch's own tools (minutes)"
 
 # One stamp: installing again happens only when the pinned versions or the packaging change.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (once; torch is large)"
-	@$(PIP) install -c constraints.txt -e '.[test,examples]'
+	@$(PIP) install -c constraints.txt -e '.[test,examples,lightning,transformers]'
 	@touch $@
 
 demo: $(VENV)/.installed
@@ -45,6 +46,10 @@ pytest: $(VENV)/.installed
 
 benchmark-detection: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.detection --write
+
+benchmark-speed: $(VENV)/.installed
+	@$(PIP) install --no-deps -c constraints.txt torchtest2
+	$(BIN)/python -m benchmarks.speed --write
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from recipe_check import NotApplicable
-from recipe_check.probes.loops import Event, Training
+from recipe_check.probes.loops import Event, Loop, Training
 
 from ._loop_rules import place
 from ._scan import scan
@@ -29,42 +32,94 @@ def see_schedule(lab: Lab) -> Plan:
     if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
         raise NotApplicable("ReduceLROnPlateau depends on the loss")
     optimizer = getattr(scheduler, "optimizer", optimizer)
-    per_batch, epochs, event = _when(lab.training_loops)
-    batches = _batches(lab)
-    planned = min((epochs or EPOCHS) * batches, MOST_STEPS)
-    rates, error = _dry_run(scheduler, optimizer, planned, 1 if per_batch else batches)
+    when = _when(lab.training_loops)
+    batches = when.batches or _batches(lab)
+    epochs = when.epochs or EPOCHS
+    planned = min(epochs * batches, MOST_STEPS)
+    rates, error = _dry_run(scheduler, optimizer, planned, 1 if when.per_batch else batches)
     period = getattr(scheduler, "T_max", 0) if name == "CosineAnnealingLR" else 0
-    steps = planned if per_batch else planned // batches
+    steps = planned if when.per_batch else planned // batches
     return Plan(
         name=name,
         rates=tuple(rates),
-        per_batch=per_batch,
-        epochs=epochs or EPOCHS,
-        known=epochs is not None and per_batch is not None,
+        per_batch=when.per_batch,
+        epochs=epochs,
+        known=when.epochs is not None and when.per_batch is not None,
         batches=batches,
         error=error,
         period=int(period) if period and steps > 1.2 * period else 0,
-        location=place(event) if event else None,
+        location=place(when.event) if when.event else None,
+        early=when.early,
     )
 
 
-def _when(loops: list[Training]) -> tuple[bool | None, int | None, Event | None]:
-    """Whether the scheduler steps at every batch, the epochs, and where it is stepped."""
+@dataclass(frozen=True)
+class _When:
+    """Whether the scheduler steps at every batch, the epochs, the batches of one where the loop
+    says so, where it is stepped, and whether the loop over epochs can be left early."""
+
+    per_batch: bool | None = None
+    epochs: int | None = None
+    batches: int | None = None
+    event: Event | None = None
+    early: bool = False
+
+
+def _when(loops: list[Training]) -> _When:
+    found = []
     for loop in loops:
-        epochs = loop.epoch.count if loop.epoch else None
         inside = [e for e in loop.batch.events() if e.kind == "schedule"]
         around = list(loop.epoch.events()) if loop.epoch else []
-        outside = [e for e in around if e.kind == "schedule"]
-        if inside:
-            return (None if _is_guarded(inside[0]) else True), epochs, inside[0]
-        if outside:
-            return (None if _is_guarded(outside[0]) else False), epochs, outside[0]
-    return None, None, None
+        found += [(loop, e, e in inside) for e in (around or inside) if e.kind == "schedule"]
+    owners = {event.owner for _, event, _ in found}
+    if len(owners) != 1 or len({loop.batch.line for loop, _, _ in found}) != 1:
+        return _When()  # several schedulers, or several trainings: which is which?
+    loop, event, every = next((f for f in found if f[2]), found[0])
+    epochs = loop.epoch.count if loop.epoch else None
+    if event.guard or _has_arguments(event) or _may_be_skipped(loop, every):
+        return _When(event=event, epochs=epochs)
+    header = loop.batch.header
+    counted = loop.batch.count if "range(" in header else None
+    partial = any(word in header for word in ("islice(", "zip(", "range(")) and counted is None
+    if every and (partial or _is_left(loop.batch)):
+        return _When(event=event, epochs=epochs)
+    early = loop.epoch is not None and _is_left(loop.epoch)
+    return _When(every, epochs, counted, event, early)
 
 
-def _is_guarded(event: Event) -> bool:
-    """Steps under a condition cannot be counted by reading."""
-    return bool(event.guard)
+def _has_arguments(event: Event) -> bool:
+    """`scheduler.step(epoch + i / n)` says itself where it is; steps cannot be counted."""
+    return isinstance(event.node, ast.Call) and bool(event.node.args or event.node.keywords)
+
+
+def _may_be_skipped(loop: Training, every: bool) -> bool:
+    """Accelerate's `accumulate` skips steps."""
+    return every and any(e.owner.endswith(".accumulate") for e in loop.batch.events())
+
+
+def _is_left(loop: Loop) -> bool:
+    """Whether a `break` or `return` of its own can end a loop, dry runs left out."""
+    files = {event.file for event in loop.events()}
+    nodes = [n for f in files for n in ast.walk(ast.parse(f.read_text(encoding="utf-8")))]
+    bodies = [n.body for n in nodes if isinstance(n, ast.For | ast.While) and n.lineno == loop.line]
+    return any(_leaves(body) for body in bodies)
+
+
+def _leaves(body: Sequence[ast.stmt], *, breaks: bool = True) -> bool:
+    for node in body:
+        if isinstance(node, ast.Return) or (breaks and isinstance(node, ast.Break)):
+            return True
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            continue
+        test = ast.unparse(node.test).lower() if isinstance(node, ast.If) else ""
+        if "dry" in test or "debug" in test:
+            continue
+        own = breaks and not isinstance(node, ast.For | ast.While)
+        for _, value in ast.iter_fields(node):
+            inner = [v for v in value if isinstance(v, ast.stmt)] if isinstance(value, list) else []
+            if _leaves(inner, breaks=own):
+                return True
+    return False
 
 
 def _batches(lab: Lab) -> int:
@@ -77,15 +132,17 @@ def _batches(lab: Lab) -> int:
 def _dry_run(
     scheduler: Any, optimizer: torch.optim.Optimizer, steps: int, every: int
 ) -> tuple[list[float], str]:
-    """The first group's rate at each training step, and what the scheduler raised."""
+    """The largest rate of the groups at each training step, and what the scheduler raised."""
     rates: list[float] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for number in range(steps):
-            rates.append(float(optimizer.param_groups[0]["lr"]))
+            rates.append(max(float(group["lr"]) for group in optimizer.param_groups))
             if (number + 1) % every == 0 and number + 1 < steps:
                 try:
                     scheduler.step()
+                except TypeError as error:
+                    raise NotApplicable(f"the scheduler's step wants arguments: {error}") from error
                 except Exception as error:
                     return rates, f"{type(error).__name__}: {error}"
     return rates, ""

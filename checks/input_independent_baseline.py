@@ -136,6 +136,7 @@ class InputIndependentBaseline:
         cost="60 to 1200 S",
         after=("overfit-one-batch",),
         preset="default",
+        seeded=True,
     )
     steps: int = 400  # for each arm
     seconds: float = 24.0  # for all arms
@@ -157,6 +158,12 @@ class InputIndependentBaseline:
     def _beats(self, seen: Arms, control: Arm) -> bool:
         share, t = gain(seen.real.best, control.best)
         return (share >= self.min_gain and t > self.t) or t > self.t_alone
+
+    def borderline(self, seen: Arms) -> bool:
+        """Undecided, or misaligned with a trace of a signal."""
+        diagnosis = self._diagnosis(seen)
+        share, t = gain(seen.real.best, seen.permuted.best)
+        return diagnosis == "undecided" or (diagnosis == "misaligned" and (share > 0 or t > 0))
 
     def judge(self, seen: Arms) -> Verdict:
         status, message = self._decide(seen)

@@ -90,6 +90,7 @@ class LrRange:
         needs=frozenset({"optimizer"}),
         after=("determinism",),
         preset="default",
+        seeded=True,
     )
     far: float = 10.0  # times the rate of divergence
     small: float = 1e-3  # of the suggested rate
@@ -98,6 +99,12 @@ class LrRange:
         from ._sweep import see_sweep
 
         return see_sweep(lab)
+
+    def borderline(self, seen: Sweep) -> bool:
+        """Within a factor of three of a limit, on the wrong side."""
+        limits = [self.small * seen.best, *([seen.diverges] if seen.diverges else [])]
+        near = any(1 / 3 < seen.rate / limit < 3 for limit in limits)
+        return near and self._decide(seen)[0] is not Status.PASS
 
     def judge(self, seen: Sweep) -> Verdict:
         status, message = self._decide(seen)

@@ -39,6 +39,7 @@ class Plan:
     error: str  # what the scheduler raised on the way
     period: int  # T_max of a cosine that rises again after it, 0 for others
     location: Location | None  # scheduler.step() in the user's loop
+    early: bool = False  # a break or return can end the training before its last epoch
 
     @property
     def peak(self) -> float:
@@ -46,9 +47,11 @@ class Plan:
 
     @property
     def tiny(self) -> float:
-        """Share of the steps with a rate below a hundredth of the peak."""
-        peak = self.peak
-        return sum(r < 0.01 * peak for r in self.rates) / max(len(self.rates), 1)
+        """Share of the steps with a rate below a hundredth of the peak; of those of the first
+        epoch, where the training can end early."""
+        rates = self.rates[: self.batches] if self.early else self.rates
+        low = 0.01 * self.peak * (1 - 1e-9)  # two decays by ten end at a hundredth
+        return sum(r < low for r in rates) / max(len(rates), 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +86,10 @@ class LrSchedule:
     Known limits
     ------------
     ReduceLROnPlateau depends on the loss: it is only said to be there. Where the loop cannot be
-    read, a scheduler is taken to step once an epoch, and nothing but a rate of zero fails.
+    read, a scheduler is taken to step once an epoch, and nothing but a rate of zero fails. Steps
+    under a condition, with arguments (`step(epoch + i / n)`) or of several schedulers, and loops
+    over a part of the loader cannot be counted; of a training that can end early only the first
+    epoch is judged.
 
     Example
     -------
@@ -136,7 +142,8 @@ class LrSchedule:
     def _decide(self, seen: Plan) -> tuple[Status, str, str]:
         when = {True: "every batch", False: "every epoch", None: "every epoch (assumed)"}
         how = f"{seen.name}, stepped {when[seen.per_batch]} for {seen.epochs} epochs"
-        if seen.error:
+        short = seen.early and len(seen.rates) >= seen.batches  # it may never come to that
+        if seen.error and not short:
             status = Status.FAIL if seen.known else Status.WARN
             return (
                 status,
@@ -152,13 +159,13 @@ class LrSchedule:
         if seen.known and seen.tiny > self.low:
             return self._vanishes(seen, how)
         late = self._late_peak(seen)
-        if seen.known and late > self.warm_up:
+        if seen.known and not seen.early and late > self.warm_up:
             return (
                 Status.WARN,
                 f"{how}: the rate still rises after {late:.0%} of the steps",
                 ("shorten the warm-up to a few percent of the training"),
             )
-        if seen.known and seen.period and seen.rates[-1] > 2 * min(seen.rates):
+        if seen.known and not seen.early and seen.period and seen.rates[-1] > 2 * min(seen.rates):
             return (
                 Status.WARN,
                 (f"{how}: T_max is {seen.period}, so the rate rises again before the end"),

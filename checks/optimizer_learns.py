@@ -85,6 +85,7 @@ class OptimizerLearns:
         cost="120 S",
         needs=frozenset({"optimizer"}),
         preset="default",
+        seeded=True,
     )
     steps: int = 60  # for each of the two runs
     least: float = 0.05  # of the way that Adam makes
@@ -94,6 +95,13 @@ class OptimizerLearns:
         from ._descent import see_descent
 
         return see_descent(lab, self.steps)
+
+    def borderline(self, seen: Descent) -> bool:
+        """Finite, and within a factor of two of the least share of Adam's way."""
+        if self._decide(seen)[0] is Status.PASS or not math.isfinite(seen.end):
+            return False
+        adams = max(seen.start - seen.reference_end, 1e-12)
+        return seen.growth <= 10 and (seen.start - seen.end) / adams > self.least / 2
 
     def judge(self, seen: Descent) -> Verdict:
         status, message = self._decide(seen)

@@ -117,6 +117,7 @@ class OverfitOneBatch:
         cost="10 to 900 S",
         after=("initial-loss", "gradient-norms", "dead-relu", "batch-dependency"),
         preset="default",
+        seeded=True,
     )
     steps: int = 300  # at each rate; slow sound models (masked LMs) need more and are warned of
     seconds: float = 24.0  # for all rates together
@@ -127,6 +128,13 @@ class OverfitOneBatch:
         from ._batch_fit import fit_batch
 
         return fit_batch(lab, self.steps, self.seconds, self.enough)
+
+    def borderline(self, seen: BatchFit) -> bool:
+        """Near what passes, or near what fails."""
+        if self._status(seen) is Status.PASS:
+            return False
+        near = abs(seen.progress - self.enough) < 0.05 or abs(seen.progress - self.least) < 0.1
+        return near and math.isfinite(seen.best.final)
 
     def judge(self, seen: BatchFit) -> Verdict:
         status = self._status(seen)

@@ -31,6 +31,7 @@ class Meta:
     needs: frozenset[str] = frozenset()
     after: tuple[str, ...] = ()
     group: str = ""
+    seeded: bool = False  # chance decides in part: more seeds for what is borderline, --repeat
     preset: str = "quick"  # the smallest that includes it; quick trains nothing
 
 
@@ -44,4 +45,5 @@ class Check(Protocol):
         """All torch work. Raises NotApplicable(reason). Returns plain frozen evidence."""
 
     def judge(self, seen: Any, /) -> Verdict:
-        """Pure: plain numbers in, verdict out."""
+        """Pure: plain numbers in, verdict out. A check whose verdict hangs on chance may also
+        have `borderline(seen) -> bool`: three seeds then decide."""

@@ -28,13 +28,13 @@ class CheckSettings:
     severity: Mapping[str, str]
 
     def jobs(
-        self, kinds: Mapping[str, type[Check]], chosen: Iterable[str], seed: int
+        self, kinds: Mapping[str, type[Check]], chosen: Iterable[str], seed: int, repeat: int = 1
     ) -> tuple[Job, ...]:
-        """The chosen checks with their options; those that are turned off say so."""
+        """The chosen checks with their options and number of seeds; those that are turned off say so."""
         return tuple(
             Job(
                 build(kinds[id], self.options.get(id, {})),
-                CheckRequest(id=id, options=self.options.get(id, {}), seed=seed),
+                CheckRequest(id=id, options=self.options.get(id, {}), seed=seed, repeat=repeat),
                 f"turned off in {self.file}" if self.severity.get(id) == "off" else "",
             )
             for id in chosen

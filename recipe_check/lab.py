@@ -75,7 +75,20 @@ class Lab:
         self.device = pick_device(device)
         self.seed = seed
         self.meter = Meter()
+        self.start: int | None = None  # a new initialisation to start from, None: the user's own
         self._cache: dict[Any, Any] = {}
+
+    def sibling(self, number: int) -> Lab:
+        """The same subject with the number-th next seed: other batches, noise and, where a
+        factory made the model, other initial weights. Kept; passes count on the same meter."""
+
+        def make() -> Lab:
+            other = Lab(self.subject, str(self.device), self.seed + number)
+            other.meter = self.meter
+            other.start = number if self.can_reinitialise else None
+            return other
+
+        return self.cached(("sibling", number), make)
 
     @contextmanager
     def seeded(self, offset: int = 0) -> Iterator[None]:
@@ -87,6 +100,7 @@ class Lab:
     def rig(self, *, fresh: int | None = None) -> Rig:
         """An isolated copy in its initial state; with `fresh=n`, the n-th new initialisation
         (only where `can_reinitialise`, else the same initial state again)."""
+        fresh = self.start if fresh is None else fresh + (self.start or 0)
         with self.seeded(fresh or 0):
             parts = self.subject.copy() if fresh is None else self.subject.fresh()
         return Rig(self.subject, parts, self.device, self.meter)

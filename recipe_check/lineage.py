@@ -67,9 +67,10 @@ _freezes: Any = WeakTensorKeyDictionary()
 def made_at(value: Any) -> Location | None:
     """The line that made a module, optimizer or data loader."""
     try:
-        return _made.get(value)
+        found: Location | None = _made.get(value)
     except TypeError:
         return None
+    return found
 
 
 def modules_made() -> list[nn.Module]:

@@ -48,6 +48,9 @@ loading_options = together(
     click.option("--kwarg", "kwargs", multiple=True, metavar="NAME=VALUE",
                  help="Argument for the model factory (repeatable, JSON value)."),
     click.option("--seed", default=0, show_default=True, help="Seed of everything random."),
+    click.option("--repeat", default=1, show_default=True, metavar="N",
+                 type=click.IntRange(min=1),
+                 help="Seeds for checks that chance touches; they fail only when all agree."),
     click.option("--device", default="auto", show_default=True, metavar="DEV",
                  help="auto, cpu, cuda, cuda:1 or mps."),
 )  # fmt: skip

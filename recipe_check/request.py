@@ -31,11 +31,12 @@ class LoadRequest(Value, frozen=True, kw_only=True):
 
 
 class CheckRequest(Value, frozen=True, kw_only=True):
-    """One check to run: its id, its option values and the seed of this repetition."""
+    """One check to run: its id, its option values, its seed, and how many seeds decide."""
 
     id: str
     options: Mapping[str, Any] = {}
     seed: int = 0
+    repeat: int = 1
 
 
 def split_target(target: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from recipe_check.api import Check
 from recipe_check.errors import NotApplicable, UserCodeError
 from recipe_check.manual import Manual, manual_of
 from recipe_check.results import Cost, Location, Result, Status, Verdict
+from recipe_check.seeds import judge_over_seeds
 from recipe_check.userframes import relative
 
 if TYPE_CHECKING:
@@ -27,12 +28,12 @@ _NEEDS = {
 }
 
 
-def run_check(check: Check, lab: Lab) -> Result:
-    """Measures and judges; never raises for what the check or the user's code does."""
+def run_check(check: Check, lab: Lab, repeat: int = 1) -> Result:
+    """Measures and judges, with `repeat` seeds where chance decides; never raises for what the check or the user's code does."""
     start, before = time.perf_counter(), lab.spent()
     trace = ""
     try:
-        verdict = _verdict(check, lab)
+        verdict = _verdict(check, lab, repeat)
     except UserCodeError as error:
         verdict, trace = _user_error(error), error.trace
     except (Exception, SystemExit) as error:
@@ -48,17 +49,15 @@ def run_check(check: Check, lab: Lab) -> Result:
     return as_result(check, verdict, cost=cost, file=relative(file) if file else "", trace=trace)
 
 
-def _verdict(check: Check, lab: Lab) -> Verdict:
+def _verdict(check: Check, lab: Lab, repeat: int) -> Verdict:
     missing = sorted(check.meta.needs - lab.subject.capabilities - {"targets"})
     if missing:
         reason = ", ".join(_NEEDS.get(name, name) for name in missing)
         return Verdict(status=Status.SKIP, message=f"the target has no {reason.removeprefix('a ')}")
     try:
-        with lab.seeded():
-            evidence = check.measure(lab)
+        return judge_over_seeds(check, lab, repeat)
     except NotApplicable as reason:
         return Verdict(status=Status.SKIP, message=str(reason))
-    return check.judge(evidence)
 
 
 def _user_error(error: UserCodeError) -> Verdict:

@@ -105,7 +105,7 @@ class _Server:
         check = build(check_classes(self.plugins)[request.id], request.options)
         lab = self.lab if request.seed == self.lab.seed else self._lab_with(request.seed)
         with named(request.id):
-            return to_plain(run_check(check, lab))
+            return to_plain(run_check(check, lab, request.repeat))
 
     def _lab_with(self, seed: int) -> Any:
         from recipe_check.lab import Lab
