@@ -27,7 +27,9 @@ def see_descent(lab: Lab, steps: int) -> Descent:
     batches = [rig.put(batch) for batch in lab.train_batches]
     if not rig.step(batches[0]).loss.requires_grad:
         raise NotApplicable("the loss has no gradient (see gradient-norms)")
-    optimizer = rig.own_optimizer()
+    optimizer = rig.warm_optimizer()
+    if not any(float(group.get("lr", 1.0)) for group in optimizer.param_groups):
+        raise NotApplicable("the optimizer's rate is zero, and no warm-up says what it leads to")
     before = _norm(rig)
     last = [batches[number % len(batches)] for number in range(max(steps - CHUNK, 0), steps)]
     initial = held_losses(rig, last)

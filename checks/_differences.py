@@ -7,7 +7,7 @@ the first pass and replayed in the others, so that both sides differentiate the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 STEPS = (1e-6, 1e-5, 1e-7)  # float64: truncation ~h², rounding ~1e-16/h, both below 1e-9
 NOISE_SEED = 7
+_EXACT = torch.float64
 _CONSTANT = {"detach", "round", "sign", "floor", "ceil", "trunc", "argmax", "argmin", "heaviside"}
 
 
@@ -55,10 +56,10 @@ class Frozen(TorchFunctionMode):
         return self
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+        out = _exactly(func, args, kwargs or {})
         if not isinstance(out, torch.Tensor) or not out.is_floating_point():
             return out
-        if out.dtype in (torch.float16, torch.bfloat16, torch.float32):
+        if out.requires_grad and out.dtype in (torch.float16, torch.bfloat16, torch.float32):
             self.low_precision = True
         name = op_name(func)
         data = (
@@ -77,6 +78,15 @@ class Frozen(TorchFunctionMode):
             if kept.shape == out.shape:
                 return kept.clone()
         return out
+
+
+def _exactly(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The operation in float64 where the user asks for float32: `x.float()` before a loss is
+    meant to raise the precision, not to lower it."""
+    if op_name(func) == "float" and len(args) == 1:
+        return args[0].double()
+    args = tuple(_EXACT if a is torch.float32 else a for a in args)
+    return func(*args, **{k: _EXACT if v is torch.float32 else v for k, v in kwargs.items()})
 
 
 @dataclass(frozen=True)

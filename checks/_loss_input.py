@@ -39,7 +39,7 @@ class Origin:
     op: str
     location: Location | None
     axis: int | None
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # of its result
     label_counts: tuple[int, ...]
     loss: float  # of the whole step
 
@@ -58,7 +58,7 @@ class _Squashes:
     """Remembers line and axis of each squashing operation by the graph node that it made."""
 
     def __init__(self) -> None:
-        self.seen: dict[Any, tuple[Location | None, int | None]] = {}
+        self.seen: dict[Any, tuple[Location | None, int | None, tuple[int, ...]]] = {}
 
     def __call__(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any
@@ -69,7 +69,7 @@ class _Squashes:
         if name in _SQUASHING.values():
             axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
             axis = axis % out.ndim if isinstance(axis, int) and out.ndim else None
-            self.seen[out.grad_fn] = (caller_location(name), axis)
+            self.seen[out.grad_fn] = (caller_location(name), axis, tuple(out.shape))
 
 
 def origins(lab: Lab) -> list[tuple[LossTerm, Origin]]:
@@ -89,8 +89,8 @@ def _origins(lab: Lab) -> list[tuple[LossTerm, Origin]]:
     for term in losses.terms:
         node = _squashing_node(term)
         op = _SQUASHING.get(_base(node), "") if node is not None else ""
-        where, axis = squashes.seen.get(node, (None, None))
-        found.append((term, Origin(op, where, axis, tuple(term.prediction.shape), counts, loss)))
+        where, axis, shape = squashes.seen.get(node, (None, None, tuple(term.prediction.shape)))
+        found.append((term, Origin(op, where, axis, shape, counts, loss)))
     return found
 
 

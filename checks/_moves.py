@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def see_moves(lab: Lab) -> Updates:
     """Takes the step; two synchronisations."""
     rig = lab.rig().train()
-    optimizer = rig.own_optimizer()
+    optimizer = rig.warm_optimizer()
     rates = {id(p): float(g.get("lr", 0.0)) for g in optimizer.param_groups for p in g["params"]}
     weights = [(n, p) for n, p in rig.trainable() if p.ndim >= 2 and rates.get(id(p), 0.0) > 0]
     if not weights:

@@ -109,7 +109,8 @@ def find_rows(lab: Lab, rig: Rig) -> Rows:
 def model_call(lab: Lab, rig: Rig, probe: Rig | None = None) -> tuple[Any, Any, Call]:
     """A batch, another one, and how to run the model on it.
 
-    With a training step these are the arguments of its first call of the model: what a step does
+    With a training step these are the arguments of its first call of the model (of a part of it,
+    where it never calls the whole): what a step does
     around the model (mixing samples up, comparing them) is not the model's. They are captured
     on `probe` where `rig` itself cannot run the step (another precision).
     """
@@ -117,31 +118,38 @@ def model_call(lab: Lab, rig: Rig, probe: Rig | None = None) -> tuple[Any, Any, 
     other = batches[1] if len(batches) > 1 else None
     if rig.subject.training_step is None:
         return batches[0], other, rig.forward
-    first = _arguments(probe or rig, batches[0])
-    second = _arguments(probe or rig, other) if other is not None else None
+    name, first = _arguments(probe or rig, batches[0])
+    second = _arguments(probe or rig, other)[1] if other is not None else None
+    module = rig.model.get_submodule(name)
 
     def call(arguments: Any) -> Any:
         args, kwargs = arguments
-        return rig.run(lambda: rig.model(*args, **kwargs))
+        return rig.run(lambda: module(*args, **kwargs))
 
     return first, second, call
 
 
-def _arguments(rig: Rig, batch: Any) -> tuple[Any, Any]:
-    seen: list[tuple[Any, Any]] = []
-    hook = rig.model.register_forward_pre_hook(
-        lambda _m, args, kwargs: seen.append((args, kwargs)), with_kwargs=True
-    )
+def _arguments(rig: Rig, batch: Any) -> tuple[str, tuple[Any, Any]]:
+    """The first call in a training step: of the model itself, else of a part with weights."""
+    names = {id(module): name for name, module in rig.model.named_modules()}
+    seen: list[tuple[str, Any]] = []
+
+    def note(module: nn.Module, args: Any, kwargs: Any) -> None:
+        if any(True for _ in module.parameters()):
+            seen.append((names[id(module)], (args, dict(kwargs))))
+
+    hooks = [m.register_forward_pre_hook(note, with_kwargs=True) for m in rig.model.modules()]
     try:
         with rig.looking():
             rig.step(rig.put(batch))
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
     if not seen:
-        raise NotApplicable("the training step calls parts of the model, never the model itself")
-    args, kwargs = seen[0]
-    found: tuple[Any, Any] = tree.map_leaves((args, dict(kwargs)), torch.Tensor.detach)
-    return found
+        raise NotApplicable("the training step calls no module of the model")
+    name, arguments = next((call for call in seen if not call[0]), seen[0])
+    found: tuple[Any, Any] = tree.map_leaves(arguments, torch.Tensor.detach)
+    return name, found
 
 
 def batch_size(lab: Lab, rig: Rig, batch: Any) -> int:
@@ -172,7 +180,8 @@ def input_axes(rig: Rig, batch: Any, size: int, *, whole: bool = False) -> dict[
         if size not in leaf.shape[:2]:
             shape = tuple(leaf.shape)
             raise NotApplicable(f"an input of shape {shape} has no axis of the {size} samples")
-        square = leaf.ndim == 2 and leaf.shape[0] == leaf.shape[1] == size
+        relates = leaf.is_floating_point() or leaf.dtype == torch.bool  # ids are no relation
+        square = relates and leaf.ndim == 2 and leaf.shape[0] == leaf.shape[1] == size
         if square and len(inputs) > 1:
             raise NotApplicable("an input relates samples to each other (a square matrix)")
         found[place] = 0 if leaf.shape[0] == size else 1

@@ -29,7 +29,7 @@ def see_sweep(lab: Lab) -> Sweep:
     if not lab.trace.requires_grad:
         raise NotApplicable("the loss has no gradient (see gradient-norms)")
     rig = lab.rig().train()
-    optimizer = rig.own_optimizer()
+    optimizer = rig.warm_optimizer()
     rate = max(float(g.get("lr", 0.0)) for g in optimizer.param_groups)
     if rate <= 0 or isinstance(optimizer, torch.optim.LBFGS):
         raise NotApplicable("the optimizer's first rate is zero, or it searches for its own step")
@@ -39,13 +39,15 @@ def see_sweep(lab: Lab) -> Sweep:
     best = _steepest(rates, smooth)
     if best is None:
         raise NotApplicable("no rate lowers the loss within 60 steps")
+    away = _divergence(rates, smooth)
+    best = min(best, (away or HIGH) / 10)  # in 60 steps the last rates before it win by noise
     return Sweep(
         optimizer=type(optimizer).__name__,
         rate=rate,
         rates=tuple(rates[: len(smooth)]),
         losses=tuple(smooth),
         best=best,
-        diverges=_divergence(rates, smooth),
+        diverges=away,
         location=maker(lab, "optimizer"),
     )
 

@@ -142,8 +142,8 @@ class LrSchedule:
     def _decide(self, seen: Plan) -> tuple[Status, str, str]:
         when = {True: "every batch", False: "every epoch", None: "every epoch (assumed)"}
         how = f"{seen.name}, stepped {when[seen.per_batch]} for {seen.epochs} epochs"
-        short = seen.early and len(seen.rates) >= seen.batches  # it may never come to that
-        if seen.error and not short:
+        sure = seen.known and not seen.early
+        if seen.error and (sure or len(seen.rates) <= seen.batches):  # else it may not come to it
             status = Status.FAIL if seen.known else Status.WARN
             return (
                 status,
@@ -159,13 +159,13 @@ class LrSchedule:
         if seen.known and seen.tiny > self.low:
             return self._vanishes(seen, how)
         late = self._late_peak(seen)
-        if seen.known and not seen.early and late > self.warm_up:
+        if sure and late > self.warm_up:
             return (
                 Status.WARN,
                 f"{how}: the rate still rises after {late:.0%} of the steps",
                 ("shorten the warm-up to a few percent of the training"),
             )
-        if seen.known and not seen.early and seen.period and seen.rates[-1] > 2 * min(seen.rates):
+        if sure and seen.period and seen.rates[-1] > 2 * min(seen.rates):
             return (
                 Status.WARN,
                 (f"{how}: T_max is {seen.period}, so the rate rises again before the end"),

@@ -60,8 +60,8 @@ class OptimizerLearns:
 
     Known limits
     ------------
-    Schedules and warm-up are not applied: a rate that needs warm-up may look too high, and is
-    warned of at most where the run stays finite.
+    Schedules are not applied: a warm-up is replaced by the rate that it leads to, which may look
+    too high, and is warned of at most where the run stays finite.
 
     Example
     -------

@@ -38,7 +38,11 @@ class InProcess:
             late = time.monotonic() - start >= self.budget
             reason = f"out of time (budget {self.budget:g} s): raise it" if late else job.skip
             skipped = Verdict(status=Status.SKIP, message=reason)
-            yield as_result(job.check, skipped) if reason else run_check(job.check, self.lab, job.request.repeat)
+            yield (
+                as_result(job.check, skipped)
+                if reason
+                else run_check(job.check, self.lab, job.request.repeat)
+            )
 
     def summary(self) -> Summary:
         """What entered the network and its layers; empty where the model cannot be traced."""

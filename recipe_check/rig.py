@@ -171,6 +171,14 @@ class Rig:
             self.optimizer = build(self.model)
         return self.optimizer
 
+    def warm_optimizer(self) -> torch.optim.Optimizer:
+        """The user's optimizer with each rate at what its warm-up leads to, where there is one."""
+        optimizer = self.own_optimizer()
+        for group in optimizer.param_groups:
+            if "initial_lr" in group:  # set by schedulers: the rate that they scale
+                group["lr"] = max(float(group["lr"]), float(group["initial_lr"]))
+        return optimizer
+
     def trainable(self) -> list[tuple[str, nn.Parameter]]:
         """Named parameters that require a gradient, the loss's own ones included."""
         named = list(self.model.named_parameters())

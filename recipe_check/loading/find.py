@@ -60,7 +60,8 @@ def find_model(namespace: Mapping[str, Any], module: ModuleType) -> Candidate:
         raise ambiguous("model class", classes, "--model")
     raise LoadError(
         f"no model found in {_file(module)}",
-        "name it `model` (an nn.Module or a function that makes one), or give --model NAME",
+        "name it `model` (an nn.Module or a function that makes one), or give --model NAME; "
+        "--capture runs the file as a script and takes what it trains",
     )
 
 

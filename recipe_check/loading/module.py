@@ -146,7 +146,7 @@ def training_caught(target: str) -> Iterator[None]:
         line = f" (line {error.location.line}, optimizer.step())" if error.location else ""
         raise LoadError(
             f"{target} started training while it was being loaded{line}",
-            "put the loop under  if __name__ == '__main__':",
+            "put the loop under  if __name__ == '__main__':  or run it as it is, with --capture",
         ) from None
     finally:
         hook.remove()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader
 
-from recipe_check.errors import LoadError
+from recipe_check.errors import LoadError, UsageError
 from recipe_check.lineage import lines_recorded
 from recipe_check.loading.assemble import describe_loader, name_of
 from recipe_check.loading.module import arguments_given, creation_lines
-from recipe_check.loading.names import NAMES, by_option
+from recipe_check.loading.names import NAMES, by_option, can_call_bare
 from recipe_check.loading.script_loss import Way, best_way
 from recipe_check.loading.script_place import Place
 from recipe_check.loading.script_run import how_far, run_script, spec_of
@@ -28,20 +29,23 @@ def capture(request: LoadRequest) -> Subject:
     """Runs the target as `python TARGET ARGUMENTS` would, until it trains. Raises LoadError where
     it does not, or where what it trains cannot be taken out of it."""
     path, name = split_target(request.target)
-    if name:
-        raise LoadError(f"--capture runs a whole script, not `{name}` in it", f"say  {path}")
+    if name or request.model or request.optimizer or request.kwargs:
+        raise UsageError(
+            "--capture runs a whole script and finds its model and optimizer itself",
+            f"say only  {path} --capture;  --data and --loss may stand beside it",
+        )
     spec = spec_of(path)
     watch = Watch()
     with arguments_given(path, request.script_args), lines_recorded():
         module = run_script(spec, watch, path)
     if watch.stepped is None:
         raise LoadError(f"{path} ended without an optimizer.step()", how_far(watch))
-    if watch.first is None:
+    if watch.record.first is None:
         raise LoadError(
             f"optimizer.step() is called at {watch.place} without a backward() before it",
             how_far(watch),
         )
-    first = find_first_step(watch, watch.first, watch.stepped)
+    first = find_first_step(watch.record.first, watch.record.backwards, watch.stepped)
     _release(first, watch)
     return _subject(request, module, watch, first)
 
@@ -58,30 +62,32 @@ def _release(first: FirstStep, watch: Watch) -> None:
 
 
 def _subject(request: LoadRequest, module: ModuleType, watch: Watch, first: FirstStep) -> Subject:
-    """What was seen; the loss, the data and the optimizer may be given by an option instead."""
+    """What was seen; the loss and the data may be given by an option instead."""
     loss = _given(module, request.loss, "--loss")
-    way = Way(loss=loss) if loss is not None else best_way(first)
     loader = _given(module, request.data, "--data")
+    way = Way(loss=loss) if loss is not None else best_way(first)
     loader = first.loader if loader is None else loader
-    val = _validation(watch, loader)
-    scheduler = _scheduler(watch)
     model = first.trained.model
     notes = (first.trained.note, *first.notes, *way.notes)
-    return Subject(
+    subject = Subject(
         name=type(model).__name__,
-        original=Parts(model, way.loss, watch.stepped, scheduler),
+        original=Parts(model, way.loss, watch.stepped, _scheduler(watch)),
         loader=loader,
         file=Path(str(module.__file__)),
-        val_loader=val,
+        val_loader=_validation(watch, loader),
         training_step=way.step,
-        found=_found(watch, first, way, {"validation": val, "scheduler": scheduler}),
         notes=tuple(note for note in notes if note),
         created=creation_lines(model),
     )
+    return replace(subject, found=_found(watch, first, way, subject))
 
 
 def _given(module: ModuleType, text: str | None, option: str) -> Any:
-    return by_option(module, text, option).value if text else None
+    """What the option names; made first, where it is a class or a function without arguments."""
+    if not text:
+        return None
+    value = by_option(module, text, option).value
+    return value() if can_call_bare(value) else value
 
 
 def _validation(watch: Watch, loader: Any) -> Any:
@@ -97,29 +103,30 @@ def _scheduler(watch: Watch) -> Any:
     return next(made, None)
 
 
-def _found(
-    watch: Watch, first: FirstStep, way: Way, others: Mapping[str, Any]
-) -> tuple[Found, ...]:
+def _found(watch: Watch, first: FirstStep, way: Way, subject: Subject) -> tuple[Found, ...]:
     """What plays each role, and the line at which it was seen."""
-    calls, optimizer, trained = first.calls, watch.stepped, first.trained
-    count = sum(p.numel() for p in trained.model.parameters())
-    rates = sorted({group["lr"] for group in optimizer.param_groups}) if optimizer else []
-    kind = f"{type(optimizer).__name__}, lr {', '.join(f'{float(r):g}' for r in rates[:3])}"
-    called, read = calls[trained.calls[0]].place, watch.loaders.get(id(first.loader), (0, None))[1]
-    ended = calls[first.roots[0].source].place
-    loss = "training step" if way.step else "loss"
-    named = name_of(way.step or way.loss) if way.step or way.loss else "the model's own"
+    calls, model, loss = first.calls, first.trained.model, way.step or way.loss
+    count = sum(p.numel() for p in model.parameters())
+    _, read = watch.record.loaders.get(id(subject.loader), (None, None))
     rows = [
-        ("model", f"{type(trained.model).__name__}, {count:,} parameters", _at("called", called)),
-        ("data", describe_loader(first.loader), _at("read", read)),
-        (loss, named, _at("computed", ended)),
-        ("optimizer", kind, _at("stepped", watch.place)),
-    ]
-    if others["validation"] is not None:
-        rows.append(("validation", describe_loader(others["validation"]), "by its name"))
-    if others["scheduler"] is not None:
-        rows.append(("scheduler", type(others["scheduler"]).__name__, "made for the optimizer"))
+        ("model", f"{type(model).__name__}, {count:,} parameters",
+         _at("called", calls[first.trained.calls[0]].place)),
+        ("data", describe_loader(subject.loader), _at("read", read)),
+        ("training step" if way.step else "loss", name_of(loss) if loss else "the model's own",
+         _at("computed", calls[first.roots[0].source].place)),
+        ("optimizer", _rates(subject.original.optimizer), _at("stepped", watch.place)),
+    ]  # fmt: skip
+    if subject.val_loader is not None:
+        rows.append(("validation", describe_loader(subject.val_loader), "by its name"))
+    if subject.original.scheduler is not None:
+        rows.append(("scheduler", name_of(subject.original.scheduler), "made for the optimizer"))
     return tuple(Found(role=role, summary=what, how=how) for role, what, how in rows)
+
+
+def _rates(optimizer: torch.optim.Optimizer | None) -> str:
+    groups = optimizer.param_groups if optimizer else []
+    rates = sorted({float(group["lr"]) for group in groups if "lr" in group})
+    return f"{type(optimizer).__name__}, lr {', '.join(f'{rate:g}' for rate in rates[:3])}"
 
 
 def _at(done: str, place: Place | None) -> str:

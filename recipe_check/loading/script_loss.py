@@ -20,8 +20,9 @@ from recipe_check.loading.script_replay import (
     ReplayedStep,
     Weights,
 )
-from recipe_check.loading.script_step import FirstStep, changed, references
-from recipe_check.loading.script_tape import Ref, follow, needed, parts
+from recipe_check.loading.script_step import FirstStep
+from recipe_check.loading.script_tape import changed, needed
+from recipe_check.loading.script_values import Ref, parts
 from recipe_check.rig import Meter, Rig
 from recipe_check.subject import Parts, Subject
 
@@ -45,7 +46,7 @@ def ways(first: FirstStep) -> Iterator[Way]:
             yield from (Way(loss=loss) for loss in _losses(first, whole))
     weights, like = Weights.of(first.trained.model), tree.leaves(first.batch)
     for sizes in SIZES if like else ():
-        replay = Replay(first.calls, first.roots, like[0], weights, sizes)
+        replay = Replay(first.calls, first.roots, tuple(like[0].shape), weights, sizes)
         yield Way(step=ReplayedStep(replay, first.source, first.trained.calls[-1]))
 
 
@@ -58,20 +59,21 @@ def _losses(first: FirstStep, whole: int) -> Iterator[Callable[..., Any]]:
 
     def aim(value: Any) -> Any:
         if isinstance(value, Ref) and value.source == first.source:
-            return places.get(id(follow(first.batch, value)), value)
+            return places.get(id(value.of(first.batch)), value)
         return value
 
     later = needed(first.calls, first.roots, given=(whole,))
     aimed = changed(later, aim)
-    output = tree.leaves(first.calls[whole].out)
-    if not output or any(_reaches_further(r, first) for c in aimed.values() for r in references(c)):
+    output = tree.leaves(first.tape.calls[whole].out)
+    open_ends = [part for call in aimed.values() for part in call.references()]
+    if not output or any(_reaches_further(part, first) for part in open_ends):
         return
     last = aimed[first.roots[0].source]
     if last.args == (Ref(whole), Ref(TARGET)) and not last.kwargs and not first.roots[0].path:
         yield last.func
         return
     for sizes in SIZES:
-        replay = Replay(aimed, first.roots, output[0], Weights({}, {}), sizes)
+        replay = Replay(aimed, first.roots, tuple(output[0].shape), Weights({}, {}), sizes)
         yield ReplayedLoss(replay, whole)
 
 

@@ -31,24 +31,25 @@ class Trained:
 
 def find_trained(calls: Mapping[int, Call], optimizer: torch.optim.Optimizer) -> Trained:
     """Raises LoadError where the optimizer's parameters are in no module that was called."""
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    owning = {
-        number: call.func
-        for number, call in calls.items()
-        if isinstance(call.func, nn.Module)
-        and any(id(p) in held for p in call.func.parameters())
-    }  # fmt: skip
+    owning = owners(calls, optimizer)
     models = {number: module for number, module in owning.items() if not is_loss(module)}
     owning = models or owning
     if not owning:
         raise LoadError(
-            f"no model found: the {len(held)} parameters of {type(optimizer).__name__} are in no "
-            "module whose output reached backward()",
+            f"no model found: the parameters of {type(optimizer).__name__} are in no module whose "
+            "output reached backward()",
             "the model must be an nn.Module that is called: model(x)",
         )
     distinct = list({id(module): module for module in owning.values()}.values())
     model, note = _around(distinct)
     return Trained(model, tuple(owning), note)
+
+
+def owners(calls: Mapping[int, Call], optimizer: torch.optim.Optimizer) -> dict[int, nn.Module]:
+    """The calls of modules that hold parameters of the optimizer."""
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    modules = {n: call.func for n, call in calls.items() if isinstance(call.func, nn.Module)}
+    return {n: m for n, m in modules.items() if any(id(p) in held for p in m.parameters())}
 
 
 def _around(modules: list[nn.Module]) -> tuple[nn.Module, str]:

@@ -1,4 +1,4 @@
-"""Positions in the user's code, from which a call can be made again."""
+"""Positions in the user's code, from which calls can be made again, and the names known there."""
 
 from __future__ import annotations
 
@@ -57,3 +57,15 @@ def _caller(place: Place) -> Callable[..., Any]:
             node.col_offset, node.end_col_offset = column, last
     made: Callable[..., Any] = eval(compile(tree, place.code.co_filename, "eval"))
     return made
+
+
+def visible_names(frame: FrameType | None) -> dict[str, Any]:
+    """What the user's code calls by name right now, the innermost names first."""
+    found: dict[str, Any] = {}
+    while frame is not None:
+        if is_user_file(frame.f_code.co_filename):
+            owner = frame.f_locals.get("self")
+            attributes = vars(owner) if hasattr(owner, "__dict__") else {}
+            found = {**frame.f_globals, **attributes, **frame.f_locals, **found}
+        frame = frame.f_back
+    return found

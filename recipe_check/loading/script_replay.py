@@ -11,7 +11,8 @@ from torch import nn
 
 from recipe_check import tree
 from recipe_check.loading.script_place import Place
-from recipe_check.loading.script_tape import Call, Ref, changes_first, follow, rebuilt
+from recipe_check.loading.script_tape import Call, writes
+from recipe_check.loading.script_values import Ref, rebuilt
 
 TARGET = -(1 << 30)  # the number of the target among the batches
 SIZES = ("equal", "multiple", "fixed")  # which written numbers follow the batch, see `resized`
@@ -36,24 +37,24 @@ class Weights:
 class Replay:
     """The calls between values that are given and the roots, which are summed up.
 
-    `like` is the tensor whose shape the written sizes are compared with.
+    `shape` is that of the tensor whose sizes tell what the batch size was.
     """
 
     calls: Mapping[int, Call]
     roots: tuple[Ref, ...]
-    like: torch.Tensor
+    shape: tuple[int, ...]
     weights: Weights
     sizes: str = SIZES[0]
 
     def run(self, given: Mapping[int, Any], model: nn.Module | None, now: torch.Tensor) -> Any:
-        """All results by number, those of `given` included; `now` stands where `like` stood."""
+        """All results by number, those of `given` included; `now` is that tensor."""
         change = _Change(self, model, now.device, self._moved(now))
         results = dict(given)
         for number, call in self.calls.items():
             if number in results:
                 continue
             args, kwargs = (change.decode(value, results) for value in (call.args, call.kwargs))
-            if changes_first(call.func):  # what else refers to it must not change
+            if writes(call.func):  # what else refers to it must not change
                 args = (args[0].clone(), *args[1:])
             made = _called(call.place, change.function(call.func), args, kwargs)
             results[number] = args[0] if made is None else made
@@ -61,12 +62,12 @@ class Replay:
 
     def total(self, results: Mapping[int, Any]) -> Any:
         """The sum of the roots."""
-        values = [follow(results[ref.source], ref) for ref in self.roots]
+        values = [ref.of(results[ref.source]) for ref in self.roots]
         return sum(values[1:], values[0])
 
     def _moved(self, now: torch.Tensor) -> dict[int, int]:
         """Sizes of the first two axes that are not what they were."""
-        pairs = zip(self.like.shape[:2], now.shape[:2], strict=False)
+        pairs = zip(self.shape[:2], now.shape[:2], strict=False)
         return {old: new for old, new in pairs if old != new and old > 1}
 
 
@@ -81,7 +82,7 @@ class _Change:
 
     def decode(self, value: Any, results: Mapping[int, Any]) -> Any:
         if isinstance(value, Ref):
-            return follow(results[value.source], value)
+            return value.of(results[value.source])
         if isinstance(value, torch.Tensor):
             return self._tensor(value)
         if isinstance(value, torch.device) or value in ("cpu", "cuda", "mps"):

@@ -86,9 +86,8 @@ def _said_by_argparse(trace: TracebackType | None) -> str:
 def how_far(watch: Watch) -> str:
     """What was seen of a script that never trained."""
     made = ", ".join(sorted({type(optimizer).__name__ for optimizer in watch.optimizers}))
-    counts = watch.counts
+    seen = watch.record
     return (
         f"seen until then: optimizers: {made or 'none'}; batches of a DataLoader: "
-        f"{counts.batches}; calls of a module: {counts.forwards}; of backward(): "
-        f"{counts.backwards}"
+        f"{seen.batches}; calls of a module: {seen.forwards}; of backward(): {seen.backwards}"
     )

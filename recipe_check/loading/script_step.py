@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
 import torch
 
 from recipe_check.errors import LoadError
-from recipe_check.loading.script_model import Trained, find_trained
-from recipe_check.loading.script_tape import Call, Ref, Tape, needed, rebuilt, refs
-from recipe_check.loading.script_watch import Watch
+from recipe_check.loading.script_model import Trained, find_trained, owners
+from recipe_check.loading.script_tape import Call, Tape, changed, needed
+from recipe_check.loading.script_values import Ref
 
 _DIVISIONS = ("div", "div_", "divide", "true_divide", "__truediv__", "__itruediv__")
 _PRODUCTS = ("mul", "mul_", "multiply", "__mul__", "__rmul__", "__imul__")
@@ -39,23 +39,14 @@ class FirstStep:
         return sum(float(self.tape.value(root).detach()) for root in self.roots)
 
 
-def find_first_step(watch: Watch, tape: Tape, optimizer: torch.optim.Optimizer) -> FirstStep:
+def find_first_step(tape: Tape, backwards: int, optimizer: torch.optim.Optimizer) -> FirstStep:
     """Raises LoadError where there is no loss, no model or no input."""
-    roots = tuple(
-        unscaled(tape, root.ref, watch.counts.backwards) for root in tape.roots if root.ref
-    )
-    if not roots or min(root.source for root in roots) < 0:
-        raise LoadError(
-            "no loss found: PyTorch's own functions did not make what backward() was called on",
-            "give it:  --loss NAME, a callable (output, target) -> scalar",
-        )
-    if not tape.batches:  # nothing says which losses belong to one batch
-        roots = roots[:1]
+    roots = _roots(tape, backwards, optimizer)
     calls = needed(tape.calls, roots)
     trained = find_trained(calls, optimizer)
     inputs = needed(tape.calls, [Ref(number) for number in trained.calls])
-    sources = [r.source for call in inputs.values() for r in references(call) if isinstance(r, Ref)]
-    fed = max((source for source in sources if source < 0), default=0)
+    known = [r for call in inputs.values() for r in call.references() if isinstance(r, Ref)]
+    fed = max((ref.source for ref in known if ref.source < 0), default=0)
     if not fed:
         return _from_tensors(tape, calls, roots, trained)
     loader, batch = tape.batches[-fed - 1]
@@ -66,7 +57,24 @@ def find_first_step(watch: Watch, tape: Tape, optimizer: torch.optim.Optimizer) 
         return tape.value(part) if other else part
 
     notes = ("the script trains under autocast; the checks run without",) * tape.autocast
+    if any(ref.source < 0 and ref.source != fed for ref in known):
+        notes += ("the batch of a second data loader stays that of the first step",)
     return FirstStep(tape, changed(calls, fix), roots, trained, fed, batch, loader, notes)
+
+
+def _roots(tape: Tape, backwards: int, optimizer: torch.optim.Optimizer) -> tuple[Ref, ...]:
+    """The losses that reach the optimizer's model: those of one batch are summed up."""
+    found = [root for root in tape.roots if root.source >= 0]
+    reaching = [root for root in found if owners(needed(tape.calls, [root]), optimizer)]
+    roots = reaching or found
+    if not roots:
+        raise LoadError(
+            "no loss found: PyTorch's own functions did not make what backward() was called on",
+            "give it:  --loss NAME, a callable (output, target) -> scalar",
+        )
+    if len(roots) == 1 or not tape.batches:  # nothing else says what belongs to one batch
+        return (unscaled(tape, roots[0], backwards),)
+    return tuple(roots)
 
 
 def unscaled(tape: Tape, ref: Ref, backwards: int) -> Ref:
@@ -91,10 +99,11 @@ def _from_tensors(
 ) -> FirstStep:
     """Without a loader the batch is the tensors that entered: inputs of the model first."""
     ordered = [*(calls[n] for n in trained.calls), *calls.values()]
-    found = {id(r): r for call in ordered for r in references(call) if _is_data(r)}
-    inputs = list(found.values())
-    rows = {leaf.shape[0] for leaf in inputs[:1]}
-    batch = tuple(leaf for leaf in inputs if leaf.shape[0] in rows)
+    found: dict[int, Any] = {
+        id(r): r for call in ordered for r in call.references() if _is_data(r)
+    }  # fmt: skip
+    rows = next((len(leaf) for leaf in found.values()), 0)
+    batch = tuple(leaf for leaf in found.values() if len(leaf) == rows)
     if not batch:
         raise LoadError(
             "no data found: the model's inputs come neither from a DataLoader nor as tensors",
@@ -108,21 +117,3 @@ def _from_tensors(
 
 def _is_data(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.ndim > 0 and not value.requires_grad
-
-
-def references(call: Call) -> list[Any]:
-    return list(refs((call.args, call.kwargs)))
-
-
-def changed(calls: Mapping[int, Call], change: Callable[[Any], Any]) -> dict[int, Call]:
-    """The calls with every reference and tensor in their arguments changed."""
-
-    def inside(value: Any) -> Any:
-        if isinstance(value, Ref | torch.Tensor):
-            return change(value)
-        return rebuilt(value, inside)
-
-    return {
-        number: replace(call, args=inside(call.args), kwargs=inside(call.kwargs))
-        for number, call in calls.items()
-    }

@@ -31,14 +31,6 @@ class Call:
     def references(self) -> list[Ref | torch.Tensor]:
         return references((self.args, self.kwargs))
 
-    @property
-    def writes(self) -> bool:
-        """Whether it changes its first argument: `add_`, `+=`, an assignment to an item."""
-        name = str(getattr(self.func, "__name__", ""))
-        if name.startswith("__"):
-            return name == "__setitem__" or name in _IN_PLACE
-        return name.endswith("_")
-
 
 @dataclass(eq=False)
 class Tape:
@@ -71,10 +63,10 @@ class Tape:
         if func in _MOVES and out.dtype == args[0].dtype:
             self.alias(out, args[0])
             return
-        place = Place.here() if out is None or any(parts(out)) else None
-        call = Call(func, self._encode(args), self._encode(dict(kwargs or {})), out, place)
-        if self._remember(args[0] if call.writes and args else out, len(self.calls)):
-            self.calls[len(self.calls)] = call
+        made = args[0] if out is None and args and writes(func) else out
+        encoded = self._encode(args), self._encode(dict(kwargs or {}))
+        if self._remember(made, len(self.calls)):
+            self.calls[len(self.calls)] = Call(func, *encoded, made, Place.here())
 
     def alias(self, other: Any, value: Any) -> None:
         """`other` counts as `value`: the scaled loss as the loss."""
@@ -102,6 +94,14 @@ class Tape:
         if id(value) in self._known:
             return self._known[id(value)]
         return rebuilt(value, self._encode)
+
+
+def writes(func: Callable[..., Any]) -> bool:
+    """Whether it changes its first argument: `add_`, `+=`, an assignment to an item."""
+    name = str(getattr(func, "__name__", ""))
+    if name.startswith("__"):
+        return name == "__setitem__" or name in _IN_PLACE
+    return name.endswith("_")
 
 
 def needed(
@@ -133,7 +133,8 @@ def changed(calls: Mapping[int, Call], change: Callable[[Any], Any]) -> dict[int
 
 def random_state() -> Callable[[], None]:
     """Remembers the state of all generators; the function returned puts it back."""
-    gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    gpu = torch.cuda.get_rng_state_all() if used else []
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
 
     def restore() -> None:

@@ -7,8 +7,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 import torch
@@ -23,12 +21,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from recipe_check.loading.script_place import Place
-from recipe_check.loading.script_tape import Root, Tape
-from recipe_check.userframes import is_user_file
+from recipe_check.loading.script_place import Place, visible_names
+from recipe_check.loading.script_record import Record
 
 PATIENCE = 1000  # so often may a script swallow its end
-AHEAD = 8  # batches that are fetched before the first of them is used
 SCHEDULERS = (
     lr_scheduler.LRScheduler,
     lr_scheduler.ReduceLROnPlateau,
@@ -41,38 +37,23 @@ class Stopped(BaseException):
     """Leaves the script; not an Exception, so that its own `except Exception` lets it pass."""
 
 
-@dataclass
-class Counts:
-    """How far the script got."""
-
-    batches: int = 0
-    forwards: int = 0
-    backwards: int = 0
-
-
 class Watch(TorchFunctionMode):
-    """Keeps the calls since the last batch, and the first such tape that had a `backward()`."""
+    """Tells a Record what happens. `stepped` is the optimizer whose step ended the script, at
+    `place`; `names` are those that its code knew then."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.tape = Tape()
-        self.first: Tape | None = None
-        self.counts = Counts()
-        self.loaders: dict[int, tuple[Any, Place | None]] = {}
+        self.record = Record()
         self.optimizers: list[Optimizer] = []
         self.schedulers: list[Any] = []
         self.stepped: Optimizer | None = None
         self.place: Place | None = None
         self.names: dict[str, Any] = {}
-        self._recording = False
-        self._depth = 0
-        self._entered: Any = ()
         self._swallowed = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if self._recording and not self._depth:
-            self.tape.add(func, args, kwargs, out)
+        self.record.operation(func, args, kwargs, out)
         return out
 
     @contextmanager
@@ -98,41 +79,23 @@ class Watch(TorchFunctionMode):
         yield DataLoader, "__iter__", self._iterate
         yield _BaseDataLoaderIter, "__next__", self._fetch
         yield torch.amp.GradScaler, "scale", self._scale
-        yield torch, "compile", lambda compile: functools.partial(compile, disable=True)
+        yield torch, "compile", lambda _: _uncompiled
         yield Optimizer, "__init__", lambda init: _recorded(init, self.optimizers)
         for kind in SCHEDULERS:
             yield kind, "__init__", lambda init: _recorded(init, self.schedulers)
-
-    @contextmanager
-    def _unrecorded(self) -> Iterator[None]:
-        self._depth += 1
-        try:
-            yield
-        finally:
-            self._depth -= 1
 
     # -- what is observed ----------------------------------------------------------------------
 
     def _enter(self, module: nn.Module, args: Any) -> None:
         self._check_stopped()
-        if not self._depth:
-            if not self._recording and _trains(module):
-                self._recording, self.tape = True, Tape()
-            self._entered = args
-            self.tape.autocast |= _autocast()
-            self.counts.forwards += 1
-        self._depth += 1
+        self.record.enter(module, args)
 
     def _leave(self, module: nn.Module, _args: Any, kwargs: Any, out: Any) -> None:
-        self._depth -= 1
-        if self._recording and not self._depth:
-            self.tape.used |= _trains(module)
-            self.tape.add(undistributed(module), self._entered, kwargs, out)
+        self.record.leave(module, kwargs, out)
 
     def _iterate(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def iterate(loader: Any) -> Any:
-            if self.tape.holds(loader):
-                self.tape = Tape()
+            self.record.restart(loader)
             iterator = original(loader)
             iterator._recipe_check_loader = loader
             return iterator
@@ -142,41 +105,27 @@ class Watch(TorchFunctionMode):
     def _fetch(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def fetch(iterator: Any) -> Any:
             self._check_stopped()
-            with self._unrecorded():
+            with self.record.paused():
                 batch = original(iterator)
-            self._feed(getattr(iterator, "_recipe_check_loader", None), batch)
+            self.record.feed(getattr(iterator, "_recipe_check_loader", None), batch)
             return batch
 
         return fetch
 
-    def _feed(self, loader: Any, batch: Any) -> None:
-        """A batch after a use of the model begins another tape; before it, loaders may fetch
-        ahead."""
-        self.counts.batches += 1
-        self._recording = True
-        self.loaders.setdefault(id(loader), (loader, Place.here()))
-        over = self.tape.used or len(self.tape.batches) >= AHEAD
-        if not self.tape.batches or (over and self.tape.holds(loader)):
-            self.tape = Tape()
-        self.tape.feed(loader, batch)
-
     def _backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
             self._check_stopped()
-            self.counts.backwards += 1
-            self.first = self.first or self.tape
-            for tensor in tensors if isinstance(tensors, list | tuple) else (tensors,):
-                self.tape.roots.append(Root(self.tape.known.get(id(tensor)), Place.here()))
-            with self._unrecorded():
+            self.record.end(tensors)
+            with self.record.paused():
                 return original(tensors, *args, **kwargs)
 
         return backward
 
     def _scale(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def scale(scaler: Any, outputs: Any) -> Any:
-            with self._unrecorded():
+            with self.record.paused():
                 scaled = original(scaler, outputs)
-            self.tape.alias(scaled, outputs)
+            self.record.tape.alias(scaled, outputs)
             return scaled
 
         return scale
@@ -186,13 +135,12 @@ class Watch(TorchFunctionMode):
         An optimizer that gets its loss from a closure has that called once."""
         self._check_stopped()
         closure = next((a for a in (*args[1:], *kwargs.values()) if callable(a)), None)
-        if closure is not None and self.first is None:
+        if closure is not None and self.record.first is None:
             closure()
-        if not self.counts.forwards and not self.counts.backwards:
-            return
-        self.stepped, self.place = optimizer, Place.here()
-        self.names = _visible_names(sys._getframe(1))
-        raise Stopped
+        if self.record.forwards or self.record.backwards:
+            self.stepped, self.place = optimizer, Place.here()
+            self.names = visible_names(sys._getframe(1))
+            raise Stopped
 
     def _check_stopped(self) -> None:
         """A script that swallowed its end gets no further."""
@@ -205,15 +153,9 @@ class Watch(TorchFunctionMode):
         raise Stopped
 
 
-def _trains(module: nn.Module) -> bool:
-    return any(parameter.requires_grad for parameter in module.parameters())
-
-
-def undistributed(module: nn.Module) -> nn.Module:
-    """The module inside wrappers that only distribute it."""
-    while isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        module = module.module
-    return module
+def _uncompiled(model: Any = None, **_options: Any) -> Any:
+    """Stands for `torch.compile`: the same mathematics without a compiler's start-up."""
+    return model if model is not None else lambda function: function
 
 
 def _recorded(init: Callable[..., None], made: list[Any]) -> Callable[..., None]:
@@ -223,19 +165,3 @@ def _recorded(init: Callable[..., None], made: list[Any]) -> Callable[..., None]
         made.append(self)
 
     return record
-
-
-def _autocast() -> bool:
-    return torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
-
-
-def _visible_names(frame: FrameType | None) -> dict[str, Any]:
-    """What the user's code calls by name right now, the innermost names first."""
-    found: dict[str, Any] = {}
-    while frame is not None:
-        if is_user_file(frame.f_code.co_filename):
-            owner = frame.f_locals.get("self")
-            attributes = vars(owner) if hasattr(owner, "__dict__") else {}
-            found = {**frame.f_globals, **attributes, **frame.f_locals, **found}
-        frame = frame.f_back
-    return found
