@@ -11,7 +11,7 @@ import torch
 from torch.func import functional_call
 
 from benchmarks.speed_models import Setup, make
-from benchmarks.speed_timing import alternate, ratio, shown, table
+from benchmarks.speed_timing import alternate, ratio, rounded, shown, table
 from recipe_check.checks.gradient_check import GradientCheck
 from recipe_check.lab import Lab
 from recipe_check.runner import run_check
@@ -53,7 +53,7 @@ def compare(name: str, repeats: int) -> tuple[str, ...]:
     }, repeats)  # fmt: skip
     each = 2 * setup.parameters * times["pass"]
     return (name, f"{setup.parameters:,}", shown(times["check"]), shown(times["gradcheck"]),
-            f"~ {each:,.2g} s" if each < 100 else f"~ {each:,.0f} s",
+            f"~ {rounded(each)} s",
             ratio(times["gradcheck"], times["check"]), ratio(each, times["check"]))  # fmt: skip
 
 

@@ -60,5 +60,9 @@ def shown(value: float) -> str:
 
 def ratio(slow: float, fast: float) -> str:
     """How many times as long: `3.4 x`."""
-    value = slow / fast
-    return f"{value:,.0f} x" if value >= 100 else f"{value:.2g} x"
+    return f"{rounded(slow / fast)} x"
+
+
+def rounded(value: float) -> str:
+    """Two significant digits: `0.25`, `34`, `1,300`."""
+    return f"{float(f'{value:.2g}'):,.8g}"

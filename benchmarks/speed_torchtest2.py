@@ -13,7 +13,7 @@ import torchtest2
 
 import recipe_check
 from benchmarks.speed_models import ON_A_CPU, Setup, make
-from benchmarks.speed_timing import alternate, ratio, shown, table
+from benchmarks.speed_timing import alternate, ratio, rounded, shown, table
 
 PAIRS = {
     "initial-loss": ("initial_loss",),
@@ -109,9 +109,9 @@ def by_check(rows: Sequence[Row]) -> str:
         if pairs:
             ratios = [b / max(a, 1e-4) for a, b in pairs]  # what we say has four decimals
             a, b = (statistics.median(p[i] for p in pairs) for i in (0, 1))
-            spread = f"{min(ratios):.2g} to {max(ratios):.2g}"
+            spread = f"{rounded(min(ratios))} to {rounded(max(ratios))}"
             lines.append((id, " + ".join(names), len(pairs), shown(a), shown(b),
-                          f"{statistics.median(ratios):.2g} x", spread))  # fmt: skip
+                          f"{rounded(statistics.median(ratios))} x", spread))  # fmt: skip
     columns = ("check", "torchtest2", "models", "recipe-check", "torchtest2", "ratio", "range")
     return table(columns, lines)
 

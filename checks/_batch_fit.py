@@ -15,6 +15,8 @@ from recipe_check.probes.training import Fit, run_until
 from recipe_check.probes.watch import LossObserver, LossTerm, Watch
 
 from ._causes import TestedCause, causes_of
+from ._dynamics import STEPS as SHOWN_STEPS
+from ._dynamics import Dynamics, first_filters
 from ._floor import attainable, distinct_rows, is_bounded
 from ._subset import few_rows
 from ._uninformative import uninformative
@@ -113,9 +115,13 @@ def _attempt(
 ) -> Attempt:  # fmt: skip
     fit = Fit(rig, rate)
     rights: list[float] = []
+    seen = Dynamics()
+    seen.keep(0, _classes(rig, batch))
 
     def done(run: Fit) -> bool:
         now = _tail(run.losses)
+        if len(run.losses) in SHOWN_STEPS:
+            seen.keep(len(run.losses), _classes(rig, batch))
         if not math.isfinite(now):
             return True
         fallen = progress(run.losses[0], now, floor)
@@ -130,7 +136,9 @@ def _attempt(
     run_until(fit, [batch], most=steps, seconds=seconds, done=done)
     right = _accuracy(rig, batch)
     level = _tail(fit.losses)
-    return Attempt(rate, tuple(fit.losses), level, right, progress(fit.losses[0], level, floor))
+    seen.keep(len(fit.losses), _classes(rig, batch))
+    way = progress(fit.losses[0], level, floor)
+    return Attempt(rate, tuple(fit.losses), level, right, way, seen.table())
 
 
 def _tail(losses: Sequence[float]) -> float:
@@ -167,12 +175,15 @@ def _succeeded(attempt: Attempt, enough: float) -> bool:
     return attempt.progress >= enough or (attempt.accuracy == 1.0 and attempt.progress >= 0.5)
 
 
+def _classes(rig: Rig, batch: Any) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Predicted and true classes; None for other tasks. One forward pass."""
+    terms = _look(rig, batch).terms
+    return predictions(terms[0]) if terms else (None, None)
+
+
 def _accuracy(rig: Rig, batch: Any) -> float:
     """Share of labels that the prediction gets right; NaN where there are none."""
-    terms = _look(rig, batch).terms
-    if not terms:
-        return math.nan
-    predicted, target = predictions(terms[0])
+    predicted, target = _classes(rig, batch)
     if predicted is None or target is None or not target.numel():
         return math.nan
     return float((predicted == target).double().mean())
@@ -212,6 +223,7 @@ def _result(
         / max(sum(p.numel() for p in parameters), 1),
         labels=_label_table(rig, batch),
         causes=tuple(causes),
+        filters=first_filters(rig),
     )
 
 

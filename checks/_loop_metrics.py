@@ -6,7 +6,10 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-_RESHAPING = frozenset(["T", "mT", "t", "transpose", "permute", "movedim", "squeeze", "unsqueeze", "stack", "cat", "concat", "concatenate", "hstack", "vstack", "mean", "sum", "reshape", "view", "array"])  # fmt: skip
+_RESHAPING = frozenset((
+    "T", "mT", "t", "transpose", "permute", "movedim", "squeeze", "unsqueeze", "stack", "cat",
+    "concat", "concatenate", "hstack", "vstack", "mean", "sum", "reshape", "view", "array",
+))  # fmt: skip
 
 
 def wrong_axes(file: Path, outputs: int) -> Iterator[tuple[ast.expr, str]]:

@@ -32,6 +32,8 @@ _SCALE_FREE = (
     "Adadelta",
     "Lion",
 )
+_CARRIES = ("load", "copy", "clone", "restore", "resume")  # what was learned is taken along
+_KEPT = ("target", "teacher", "ema", "frozen", "momentum", "reference", "averag", "swa")
 _STEPS = ("zero", "backward", "clip", "step", "schedule")
 
 
@@ -152,7 +154,7 @@ def _divides(loop: Training, backwards: list[Event]) -> bool:
     names = {ast.unparse(n) for part in scored for n in ast.walk(part)
              if isinstance(n, ast.Name | ast.Attribute)}  # fmt: skip
     tree = ast.parse(backwards[0].file.read_text(encoding="utf-8"))
-    made = [part for part in scored if isinstance(part, ast.Call)]
+    made: list[ast.expr] = [part for part in scored if not isinstance(part, ast.Name)]
     for node in ast.walk(tree):
         if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Div | ast.Mult):
             target = ast.unparse(node.target)
@@ -180,7 +182,7 @@ def _scored(event: Event) -> list[ast.expr]:
     node = event.node
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
         return []
-    return [node.func.value, *node.args]
+    return [node.func.value, *node.args, *(k.value for k in node.keywords)]
 
 
 def _schedules_first(loop: Training, lab: Lab) -> Iterator[Slip]:
@@ -204,7 +206,8 @@ def _stays_in_eval(loop: Training, lab: Lab) -> Iterator[Slip]:
     restored = {e.owner for e in events if e.kind in ("train", "assign")}
     if any(e.kind == "train" and e.owner not in trained for e in events):
         return  # under another name: `for net in (encoder, decoder): net.train()`
-    left = [e for e in events if e.kind == "eval" and e.owner in trained - restored]
+    learning = [o for o in trained - restored if _learns(loop, o)]
+    left = [e for e in events if e.kind == "eval" and e.owner in learning]
     if not left or restored & trained:
         return
     matters = any(_depends_on_mode(m) for m in lab.subject.original.model.modules())
@@ -218,6 +221,20 @@ def _stays_in_eval(loop: Training, lab: Lab) -> Iterator[Slip]:
     )
 
 
+def _learns(loop: Training, owner: str) -> bool:
+    """Whether a model is the one that is trained: not a teacher, a target network or an average;
+    one whose parameters are asked for, where those of any are."""
+    name = owner.rsplit(".", 1)[-1]
+    if any(word in name.lower() for word in _KEPT):
+        return False
+    files = {e.file for e in loop.batch.events()}
+    asked = {ast.unparse(n.func.value).rsplit(".", 1)[-1]
+             for f in files for n in ast.walk(ast.parse(f.read_text(encoding="utf-8")))
+             if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
+             and n.func.attr in ("parameters", "named_parameters")}  # fmt: skip
+    return not asked or name in asked
+
+
 def _depends_on_mode(module: nn.Module) -> bool:
     drops = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
     return drops or isinstance(module, nn.modules.batchnorm._BatchNorm)
@@ -225,7 +242,7 @@ def _depends_on_mode(module: nn.Module) -> bool:
 
 def _starts_anew(loop: Training, lab: Lab) -> Iterator[Slip]:
     around = loop.epoch
-    if around is None or "epoch" not in around.header.lower():
+    if around is None or not _counts_epochs(around.header):
         return
     called = {e.owner for e in loop.batch.events() if e.kind == "forward"}
     learns = {e.owner.rsplit(".", 1)[0] for e in around.events()
@@ -245,12 +262,20 @@ def _starts_anew(loop: Training, lab: Lab) -> Iterator[Slip]:
     )
 
 
+def _counts_epochs(header: str) -> bool:
+    """`epoch in range(10)`, `epoch < 10`; not `n_epochs in (5, 10, 20)`, where runs start anew."""
+    counter = header.lower().split(" in ")[0]
+    return "epoch" in counter and not (" in " in header and "epochs" in counter)
+
+
 def _is_anew(event: Event, called: set[str], learns: set[str]) -> bool:
-    """A model that is trained is assigned something else than itself, or initialised."""
+    """A model that is trained is initialised, or assigned something that was not learned: not
+    `model.to(device)`, not `load_checkpoint(path)`."""
     name = event.owner
     if event.kind == "assign":
         value = ast.unparse(getattr(event.node, "value", event.node))
-        return name in called and name in learns and name not in value
+        carried = name in value or any(word in value.lower() for word in _CARRIES)
+        return name in called and name in learns and not carried
     return event.kind == "reset" and name.split(".")[0] in {c.split(".")[0] for c in called}
 
 

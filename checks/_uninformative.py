@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BATCHES = 4
 INITIALISATIONS = 3
+MOST_TERMS = 8
 CLASSIFYING = frozenset({
     "cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits",
     "multi_margin_loss", "multilabel_soft_margin_loss", "multilabel_margin_loss",
@@ -114,27 +115,74 @@ def _holds_classes(term: LossTerm) -> bool:
     return isinstance(term.target, torch.Tensor) and not term.target.is_floating_point()
 
 
-def see_level(lab: Lab) -> LossLevel | None:
-    """The first recorded loss term over several batches and initialisations.
+@dataclass(frozen=True)
+class _Looks:
+    """Samples of each known term, `samples[look][term]`, and what the first look saw."""
 
-    None where no recorded loss function has an uninformative prediction. Cost: up to 4 forward
-    passes for each of up to 3 initialisations (1 where the model cannot be made anew).
+    samples: tuple[tuple[LossSample, ...], ...]
+    terms: tuple[LossTerm, ...]
+    loss: float
+    whole: bool  # the terms are the whole loss
+    rig: Rig
+
+
+def see_level(lab: Lab) -> LossLevel | None:
+    """All known terms of the loss together; None where none of them is known. Cached."""
+    looks = _looks(lab)
+    if looks is None:
+        return None
+    samples = tuple(_together(look) for look in looks.samples)
+    return _level(lab, samples, looks.terms[0], looks.loss, looks.whole, looks.rig)
+
+
+def see_levels(lab: Lab) -> tuple[LossLevel, ...]:
+    """Each known term of the loss by itself, over several batches and initialisations.
+
+    Empty where no recorded loss function has an uninformative prediction; all of them as one where
+    their number changes between batches. Cost: up to 4 forward passes for each of up to 3
+    initialisations (1 where the model cannot be made anew).
     """
+    looks = _looks(lab)
+    if looks is None:
+        return ()
+    if len({len(look) for look in looks.samples}) > 1:
+        whole = see_level(lab)
+        return () if whole is None else (whole,)
+    alone = looks.whole and len(looks.terms) == 1
+    return tuple(
+        _level(lab, tuple(look[i] for look in looks.samples), term, looks.loss, alone, looks.rig)
+        for i, term in enumerate(looks.terms[:MOST_TERMS])
+    )
+
+
+def _looks(lab: Lab) -> _Looks | None:
+    return lab.cached("loss-looks", lambda: _look_around(lab))
+
+
+def _look_around(lab: Lab) -> _Looks | None:
+    """None where a batch has no known term. Only the first look's tensors are kept."""
     rounds = range(INITIALISATIONS) if lab.can_reinitialise else range(1)
-    samples: list[LossSample] = []
-    last: tuple[LossTerm, float, bool, Rig] | None = None
+    samples: list[tuple[LossSample, ...]] = []
+    first: tuple[Any, ...] = ()
     for number in rounds:
         rig = (lab.rig(fresh=number) if lab.can_reinitialise else lab.rig()).train()
         for batch in lab.train_batches[:BATCHES]:
             terms, loss = _terms(rig, batch)
-            usable = [t for t in terms if uninformative(t) is not None]
-            whole = _close(sum(float(t.value.sum()) for t in terms), loss)
+            usable = tuple(t for t in terms if uninformative(t) is not None)
             if not usable:
                 return None
-            samples.append(_sample(usable))
-            last = last or (usable[0], loss, whole, rig)
-    assert last is not None
-    return _level(lab, tuple(samples), *last)
+            whole = _close(sum(float(t.value.sum()) for t in terms), loss)
+            samples.append(tuple(_sample(t) for t in usable))
+            first = first or (usable, loss, whole, rig)
+    return _Looks(tuple(samples), *first)
+
+
+def _together(samples: Sequence[LossSample]) -> LossSample:
+    return LossSample(
+        sum(s.measured for s in samples),
+        sum(s.expected for s in samples),
+        sum(s.best_constant for s in samples),
+    )
 
 
 def _terms(rig: Rig, batch: object) -> tuple[Sequence[LossTerm], float]:
@@ -144,11 +192,11 @@ def _terms(rig: Rig, batch: object) -> tuple[Sequence[LossTerm], float]:
     return observer.terms, float(loss.detach())
 
 
-def _sample(terms: Sequence[LossTerm]) -> LossSample:
+def _sample(term: LossTerm) -> LossSample:
     with torch.no_grad():
-        measured = sum(float(t.value.double().mean()) for t in terms)
-        expected = sum(_flat_loss(t) for t in terms)
-        constant = sum(best_constant(t) if t.value.numel() == 1 else _flat_loss(t) for t in terms)
+        measured = float(term.value.double().mean())
+        expected = _flat_loss(term)
+        constant = best_constant(term) if term.value.numel() == 1 else expected
     return LossSample(measured, expected, constant)
 
 

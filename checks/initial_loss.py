@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from msgspec.structs import replace
+
 from recipe_check import (
     Bars,
     Cause,
@@ -15,8 +17,11 @@ from recipe_check import (
     Meta,
     NotApplicable,
     Status,
+    Table,
     Verdict,
 )
+
+_ORDER = (Status.FAIL, Status.WARN, Status.PASS)
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -33,7 +38,8 @@ class InitialLoss:
     The user's own loss function is evaluated at the uninformative prediction (zero logits, equal
     probabilities, the mean of the targets) on the same targets, so that class weights,
     ignore_index, label smoothing and reductions are covered; the loss of the untrained model is
-    compared with it over four batches and, where a factory exists, three initialisations.
+    compared with it over four batches and, where a factory exists, three initialisations. A loss
+    that sums several of torch's losses is judged term by term.
 
     Why it matters
     --------------
@@ -84,15 +90,28 @@ class InitialLoss:
     low: float = 0.7  # ratio to the best constant; 99 % of sound ones are above 0.86
     errors: float = 3.0  # standard errors of the mean
 
-    def measure(self, lab: Lab) -> LossLevel:
-        from ._uninformative import see_level
+    def measure(self, lab: Lab) -> tuple[LossLevel, ...]:
+        from ._uninformative import see_levels
 
-        level = see_level(lab)
-        if level is None:
+        levels = see_levels(lab)
+        if not levels:
             raise NotApplicable("no known loss function: what chance costs cannot be told")
-        return level
+        return levels
 
-    def judge(self, seen: LossLevel) -> Verdict:
+    def judge(self, seen: tuple[LossLevel, ...]) -> Verdict:
+        verdicts = [self._verdict(level) for level in seen]
+        if len(seen) == 1:
+            return verdicts[0]
+        worst = min(verdicts, key=lambda verdict: _ORDER.index(verdict.status))
+        level = seen[verdicts.index(worst)]
+        return replace(
+            worst,
+            message=f"{level.kind} (term {verdicts.index(worst) + 1} of {len(seen)}): "
+            f"{worst.message}",
+            details=(*worst.details, _terms_table(seen)),
+        )
+
+    def _verdict(self, seen: LossLevel) -> Verdict:
         measured = _mean([s.measured for s in seen.samples])
         expected = _mean([s.expected for s in seen.samples])
         status, message = self._decide(seen, measured, expected)
@@ -130,6 +149,18 @@ class InitialLoss:
                 "it is pretrained, or can see the label"
             )
         return Status.PASS, f"the loss starts at {measured:.4g}, chance is {expected:.4g}"
+
+
+def _terms_table(seen: tuple[LossLevel, ...]) -> Table:
+    return Table(
+        title="Terms of the loss",
+        columns=("term", "measured", "expected"),
+        rows=tuple(
+            (level.kind, _mean([s.measured for s in level.samples]),
+             _mean([s.expected for s in level.samples]))
+            for level in seen
+        ),
+    )  # fmt: skip
 
 
 def _far(measured: float, expected: float, ratio: float, what: str) -> str:

@@ -10,6 +10,7 @@ from recipe_check import (
     Cause,
     CauseState,
     Fix,
+    Images,
     Line,
     Location,
     Mark,
@@ -37,6 +38,7 @@ class Attempt:
     final: float
     accuracy: float
     progress: float
+    predictions: tuple[Table, ...] = ()  # of the first samples by step, for classes
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class BatchFit:
     frozen_share: float
     labels: tuple[tuple[str, str], ...]
     causes: tuple[TestedCause, ...]
+    filters: tuple[Images, ...] = ()  # of the first convolution
 
     @property
     def start(self) -> float:
@@ -207,7 +210,7 @@ def _location(matching: list[TestedCause]) -> Location | None:
     return next((c.location for c in matching if c.location is not None), None)
 
 
-def _details(seen: BatchFit) -> tuple[Series | Table, ...]:
+def _details(seen: BatchFit) -> tuple[Series | Table | Images, ...]:
     lines = tuple(
         Line(
             name=f"Adam {attempt.rate:g}",
@@ -230,10 +233,10 @@ def _details(seen: BatchFit) -> tuple[Series | Table, ...]:
         caption="The same samples at every step",
     )
     if not seen.labels:
-        return (curve,)
+        return (curve, *seen.filters)
     table = Table(
         title="Labels and predictions after the fit",
         columns=("sample", "label", "prediction"),
         rows=tuple((i, label, guess) for i, (label, guess) in enumerate(seen.labels)),
     )
-    return (curve, table)
+    return (curve, *(seen.best.predictions or (table,)), *seen.filters)

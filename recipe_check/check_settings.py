@@ -28,9 +28,13 @@ class CheckSettings:
     severity: Mapping[str, str]
 
     def jobs(
-        self, kinds: Mapping[str, type[Check]], chosen: Iterable[str], seed: int, repeat: int = 1
+        self,
+        kinds: Mapping[str, type[Check]],
+        chosen: Iterable[str],
+        seed: int,
+        repeat: int = 1,
     ) -> tuple[Job, ...]:
-        """The chosen checks with their options and number of seeds; those that are turned off say so."""
+        """The chosen checks with their options; those that are turned off say so."""
         return tuple(
             Job(
                 build(kinds[id], self.options.get(id, {})),

@@ -29,7 +29,8 @@ _NEEDS = {
 
 
 def run_check(check: Check, lab: Lab, repeat: int = 1) -> Result:
-    """Measures and judges, with `repeat` seeds where chance decides; never raises for what the check or the user's code does."""
+    """Measures and judges, with `repeat` seeds where chance decides; never raises for what the
+    check or the user's code does."""
     start, before = time.perf_counter(), lab.spent()
     trace = ""
     try:

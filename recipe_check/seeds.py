@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from recipe_check.lab import Lab
 
 SEEDS = 3  # decide a borderline verdict
+MOST_SECONDS = 10.0  # of the first run; slower ones are not repeated of their own accord
 _SEVERITY = (Status.PASS, Status.WARN, Status.FAIL)
 
 
@@ -24,13 +26,15 @@ def judge_over_seeds(check: Check, lab: Lab, repeat: int = 1) -> Verdict:
 
     Raises what `measure` raises. Cost: that of the check for each seed.
     """
+    start = time.monotonic()
     seen = _measured(check, lab)
     first = check.judge(seen)
     if not check.meta.seeded:
         return first
     if repeat > 1:
         return unanimous(_with_others(check, lab, first, repeat), lab.seed)
-    if is_borderline(check, seen):
+    quick = time.monotonic() - start < MOST_SECONDS
+    if quick and is_borderline(check, seen):
         return majority(_with_others(check, lab, first, SEEDS), lab.seed)
     return first
 

@@ -104,8 +104,18 @@ def unwrap_compiled(model: nn.Module) -> nn.Module:
 
 
 def default_optimizer(model: nn.Module) -> torch.optim.Optimizer:
-    """Adam at 3e-4, for targets that name none."""
-    return torch.optim.Adam(
+    """Adam at 3e-4, for targets that name none; it takes sparse gradients, too."""
+    optimizer = torch.optim.Adam(
         [p for p in model.parameters() if p.requires_grad] or list(model.parameters()),
         lr=DEFAULT_RATE,
     )
+    optimizer.register_step_pre_hook(lambda taken, _args, _kwargs: densify(taken))
+    return optimizer
+
+
+def densify(optimizer: torch.optim.Optimizer) -> None:
+    """Makes the sparse gradients of an optimizer's parameters dense: Adam takes no others."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None and parameter.grad.is_sparse:
+                parameter.grad = parameter.grad.to_dense()

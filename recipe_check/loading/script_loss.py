@@ -90,12 +90,12 @@ def best_way(first: FirstStep) -> Way:
     errors: list[UserCodeError] = []
     for way in ways(first):
         try:
-            value = loss_of(first, way, first.batch)
+            value = _loss_of(first, way, first.batch)
             if not _same(first, value):
                 wrong.append((way, value))
                 continue
             right.append(way)
-            loss_of(first, way, one_less(first.batch))
+            _loss_of(first, way, _one_less(first.batch))
             return way
         except UserCodeError as error:
             errors.append(error)
@@ -129,7 +129,7 @@ def _unsure(
     )
 
 
-def loss_of(first: FirstStep, way: Way, batch: Any) -> float:
+def _loss_of(first: FirstStep, way: Way, batch: Any) -> float:
     """The loss on copies of the objects, from the random state that the script had."""
     model = first.trained.model
     subject = Subject("", Parts(model, way.loss), [batch], training_step=way.step)
@@ -140,7 +140,7 @@ def loss_of(first: FirstStep, way: Way, batch: Any) -> float:
         return float(rig.step(rig.put(batch)).loss.detach())
 
 
-def one_less(batch: Any) -> Any:
+def _one_less(batch: Any) -> Any:
     """The batch without its last sample, if it has more than two."""
     rows = next((len(leaf) for leaf in tree.leaves(batch) if leaf.ndim), 0)
     if rows < 3:

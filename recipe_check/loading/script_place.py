@@ -32,13 +32,13 @@ class Place:
         return None
 
     def __str__(self) -> str:
-        return f"{relative(self.code.co_filename)}:{self.span()[0]}"
+        return f"{relative(self.code.co_filename)}:{self._span()[0]}"
 
     def call(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Calls as if from there, so that findings and tracebacks show the user's line."""
-        return _caller(self)(func, args, kwargs)
+        return _caller(self.code.co_filename, self._span())(func, args, kwargs)
 
-    def span(self) -> tuple[int, int, int, int]:
+    def _span(self) -> tuple[int, int, int, int]:
         """First line, last line, first column and the one after the last."""
         spots = islice(self.code.co_positions(), self.lasti // 2, None)
         line, end, column, last = next(spots, (None, None, None, None))
@@ -47,15 +47,13 @@ class Place:
 
 
 @lru_cache(maxsize=1024)
-def _caller(place: Place) -> Callable[..., Any]:
+def _caller(file: str, span: tuple[int, int, int, int]) -> Callable[..., Any]:
     """A function that calls another, all of it at one place of the user's file."""
     tree = ast.parse("lambda f, a, k: f(*a, **k)", mode="eval")
-    line, end, column, last = place.span()
     for node in ast.walk(tree):
         if isinstance(node, ast.expr | ast.arg):
-            node.lineno, node.end_lineno = line, end
-            node.col_offset, node.end_col_offset = column, last
-    made: Callable[..., Any] = eval(compile(tree, place.code.co_filename, "eval"))
+            node.lineno, node.end_lineno, node.col_offset, node.end_col_offset = span
+    made: Callable[..., Any] = eval(compile(tree, file, "eval"))
     return made
 
 

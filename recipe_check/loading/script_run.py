@@ -18,6 +18,7 @@ from recipe_check.userframes import set_target_root, user_traceback
 
 def spec_of(path: str) -> ModuleSpec:
     """What to run, a file or (as with `python -m`) a module; imports are looked for beside it."""
+    spec = None
     if path.endswith(".py"):
         file = Path(path)
         if not file.is_file():

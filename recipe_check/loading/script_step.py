@@ -73,11 +73,11 @@ def _roots(tape: Tape, backwards: int, optimizer: torch.optim.Optimizer) -> tupl
             "give it:  --loss NAME, a callable (output, target) -> scalar",
         )
     if len(roots) == 1 or not tape.batches:  # nothing else says what belongs to one batch
-        return (unscaled(tape, roots[0], backwards),)
+        return (_unscaled(tape, roots[0], backwards),)
     return tuple(roots)
 
 
-def unscaled(tape: Tape, ref: Ref, backwards: int) -> Ref:
+def _unscaled(tape: Tape, ref: Ref, backwards: int) -> Ref:
     """The loss before it was divided by the number of accumulated batches."""
     while ref.source >= 0 and not ref.path:
         call = tape.calls[ref.source]

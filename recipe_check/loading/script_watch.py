@@ -90,7 +90,8 @@ class Watch(TorchFunctionMode):
         self._check_stopped()
         self.record.enter(module, args)
 
-    def _leave(self, module: nn.Module, _args: Any, kwargs: Any, out: Any) -> None:
+    def _leave(self, module: nn.Module, _args: Any, *rest: Any) -> None:
+        kwargs, out = rest if len(rest) == 2 else ({}, None)  # no keywords where it has raised
         self.record.leave(module, kwargs, out)
 
     def _iterate(self, original: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ of the user's own functions, and keeps what matters to training.
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -184,11 +185,14 @@ def user_files(file: Path | None) -> list[Path]:
     """The target and the modules beside it that it imported, at most thirty."""
     if file is None:
         return []
-    root = file.resolve().parent
+    root = os.path.realpath(file.parent) + os.sep
     loaded = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    others = sorted({Path(name).resolve() for name in loaded if name and name.endswith(".py")})
-    beside = [o for o in others if o.is_relative_to(root) and "site-packages" not in o.parts]
-    return [file, *(o for o in beside if o != file.resolve())][:MOST_FILES]
+    beside = sorted(
+        os.path.realpath(name) for name in loaded
+        if name and name.endswith(".py") and name.startswith((root, str(file.parent) + os.sep))
+    )  # fmt: skip
+    others = [Path(name) for name in dict.fromkeys(beside) if "site-packages" not in name]
+    return [file, *(o for o in others if o != file.resolve())][:MOST_FILES]
 
 
 def read_training(files: Sequence[Path]) -> list[Training]:

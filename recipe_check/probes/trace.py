@@ -18,6 +18,7 @@ from recipe_check.probes.entry import Entry, EntryObserver
 from recipe_check.probes.rectifiers import Rectifier, RectifierObserver
 from recipe_check.probes.saturation import Saturation, SaturationObserver
 from recipe_check.probes.watch import LossObserver, LossTerm, Watch
+from recipe_check.subject import densify
 
 if TYPE_CHECKING:
     from recipe_check.lab import Lab
@@ -178,7 +179,7 @@ def _settled_norms(lab: Lab, rig: Rig) -> list[float | None]:
         if not loss.requires_grad:
             break
         rig.backward(loss)
-        _densify(rig)
+        densify(optimizer)
         rig.meter.steps += 1
         optimizer.step()
     return _gradient_norms(rig, rig.step(rig.put(batches[0])).loss)
@@ -186,13 +187,6 @@ def _settled_norms(lab: Lab, rig: Rig) -> list[float | None]:
 
 def _dense_only(parameters: list[nn.Parameter]) -> list[nn.Parameter]:
     return [p for p in parameters if p.is_floating_point() or p.is_complex()]
-
-
-def _densify(rig: Rig) -> None:
-    """Adam takes no sparse gradients; sparse embeddings have them."""
-    for _, parameter in rig.trainable():
-        if parameter.grad is not None and parameter.grad.is_sparse:
-            parameter.grad = parameter.grad.to_dense()
 
 
 def _records(

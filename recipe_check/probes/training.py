@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from recipe_check.lab import seed_everything
+from recipe_check.subject import densify
 
 if TYPE_CHECKING:
     from recipe_check.rig import Rig
@@ -48,7 +49,7 @@ class Fit:
             loss = self.rig.step(batches[number % len(batches)]).loss
             self._zero()
             self.rig.backward(loss)
-            self._densify()
+            densify(self.optimizer)
             self.rig.meter.steps += 1
             self.optimizer.step()
             found.append(loss.detach())
@@ -59,12 +60,6 @@ class Fit:
     def _zero(self) -> None:
         for parameter in self.parameters:
             parameter.grad = None
-
-    def _densify(self) -> None:
-        """Adam takes no sparse gradients; sparse embeddings have them."""
-        for parameter in self.parameters:
-            if parameter.grad is not None and parameter.grad.is_sparse:
-                parameter.grad = parameter.grad.to_dense()
 
 
 def run_until(

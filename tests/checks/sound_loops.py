@@ -525,4 +525,3 @@ for epoch in range(5):
             optimizer.step(); optimizer.zero_grad()
 """,
 }
-

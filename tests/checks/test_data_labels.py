@@ -135,8 +135,11 @@ def overlapping():
     cancer = datasets.load_breast_cancer()
     yield "breast-cancer", cancer.data, cancer.target
     for separation in (0.1, 0.5, 1.0):
-        yield f"make_classification-{separation}", *datasets.make_classification(
-            1500, 20, n_informative=5, n_redundant=0, class_sep=separation, random_state=0
+        yield (
+            f"make_classification-{separation}",
+            *datasets.make_classification(
+                1500, 20, n_informative=5, n_redundant=0, class_sep=separation, random_state=0
+            ),
         )
     yield "moons", *datasets.make_moons(1500, noise=0.4, random_state=0)
     yield "blobs", *datasets.make_blobs(1500, centers=4, cluster_std=3, random_state=0)

@@ -144,7 +144,10 @@ SOUND = {
     "random-crops-and-flips": (cropped, ConvNet, image_batches(), CE),
     "random-clips-of-sound": (clip, lambda: nn.Linear(100, 4), waves(), CE),
     "random-points-of-a-cloud": (
-        some_points, lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), clouds(), CE,
+        some_points,
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 3)),
+        clouds(),
+        CE,
     ),
     "mixup": (mixed_up, MLP, None, CE),
     "masked-tokens": (masked, TokenNet, None, token_loss),

@@ -116,8 +116,13 @@ def test_a_clean_model_costs_at_most_twelve_forward_passes_whatever_its_size(lab
         assert lab.meter.backward == 1
 
 
-def test_hard_coded_float32_is_skipped_with_the_reason(lab_for) -> None:
-    model = using(lambda x: x.float().double() if x.dtype == torch.float64 else x)
+def test_a_cast_to_float32_is_meant_to_raise_the_precision(lab_for) -> None:
+    for cast in (lambda x: x.float(), lambda x: x.to(torch.float32)):
+        assert verdict_of(lab_for, using(cast))[0].status is Status.PASS
+
+
+def test_hard_coded_half_precision_is_skipped_with_the_reason(lab_for) -> None:
+    model = using(lambda x: x.half().double() if x.dtype == torch.float64 else x)
     with pytest.raises(NotApplicable, match="float32"):
         GradientCheck().measure(lab_for(model, class_batches(), nn.CrossEntropyLoss()))
 

@@ -89,9 +89,35 @@ def test_a_bias_set_to_the_prior_passes(lab_for) -> None:
     assert judged(lab_for, model, rare, nn.CrossEntropyLoss()).status is Status.PASS
 
 
+def test_several_losses_are_judged_term_by_term(lab_for) -> None:
+    """A regression far from its targets must not count as a classification 20 times off."""
+
+    class Detector(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.classes, self.boxes = nn.Linear(8, 3), nn.Linear(8, 4)
+
+        def forward(self, x):
+            return self.classes(x), self.boxes(x)
+
+    def loss(output, target):
+        return nn.functional.cross_entropy(output[0], target[0]) + nn.functional.mse_loss(
+            output[1], target[1]
+        )
+
+    boxes = 200 + torch.randn(16, 4)
+    batches = [(x, (y, boxes)) for x, y in class_batches()]
+    verdict = judged(lab_for, made(Detector), batches, loss)
+    assert verdict.status is Status.WARN
+    assert verdict.message.startswith("mse_loss (term 2 of 2)")
+    table = next(d for d in verdict.details if d.title == "Terms of the loss")
+    assert [row[0] for row in table.rows] == ["cross_entropy", "mse_loss"]
+    assert table.rows[0][2] == pytest.approx(math.log(3), rel=1e-3)
+
+
 def test_a_factory_is_asked_for_three_initialisations(lab_for) -> None:
     lab = lab_for(small(3), class_batches(), nn.CrossEntropyLoss(), build_model=lambda: small(3))
-    seen = InitialLoss().measure(lab)
+    (seen,) = InitialLoss().measure(lab)
     assert len(seen.samples) == 12
     assert lab.meter.forward == 12
 
@@ -138,4 +164,4 @@ def level(measured: float, expected: float = 1.0, **changes) -> LossLevel:
     ],
 )
 def test_judge_around_its_thresholds(seen, status) -> None:
-    assert InitialLoss().judge(seen).status is status
+    assert InitialLoss().judge((seen,)).status is status

@@ -67,7 +67,8 @@ BAD = {
     ),
     "clipped-in-a-function": (
         "def limit():\n    nn.utils.clip_grad_value_(model.parameters(), 1.0)\n"
-        + LOOP.replace(CLIP + STEP, STEP + "        limit()\n"), "clipped after", "clip_grad_value_",
+        + LOOP.replace(CLIP + STEP, STEP + "        limit()\n"),
+        "clipped after", "clip_grad_value_",
     ),
     "stays-in-eval": (without("train()") + EVALUATE, "`model` is switched to eval", "model.eval()"),
     "stays-in-eval-by-a-function": (
@@ -173,7 +174,9 @@ def test_adam_hides_most_of_an_undivided_sum(lab_for, tmp_path) -> None:
     assert "Adam hides" in read(lab_for, tmp_path, ACCUMULATING, kind=optim.Adam).message
 
 
-@pytest.mark.parametrize("text", ["", "trainer.fit(model, loader)", "for x in y:\n    print(x)", "("])
+@pytest.mark.parametrize(
+    "text", ["", "trainer.fit(model, loader)", "for x in y:\n    print(x)", "("]
+)
 def test_without_a_loop_there_is_nothing_to_read(lab_for, tmp_path, text) -> None:
     with pytest.raises(NotApplicable, match="no training loop"):
         read(lab_for, tmp_path, text)
