@@ -14,11 +14,12 @@ from recipe_check.lab import seed_everything
 from recipe_check.probes.training import Fit, run_until
 from recipe_check.probes.watch import LossObserver, LossTerm, Watch
 
-from ._causes import TestedCause, causes_of
+from ._causes import causes_of
 from ._dynamics import STEPS as SHOWN_STEPS
 from ._dynamics import Dynamics, first_filters
 from ._floor import attainable, distinct_rows, is_bounded
 from ._subset import few_rows
+from ._tested import TestedCause
 from ._uninformative import uninformative
 from .overfit_one_batch import Attempt, BatchFit, OverfitOneBatch
 

@@ -80,6 +80,7 @@ class ActivationScale:
     meta: ClassVar[Meta] = Meta(
         id="activation-scale",
         stage="model",
+        severity="warning",
         title="Activations keep their size",
         fail_title="Activations lose their size",
         cost="0 (shared trace)",

@@ -83,6 +83,7 @@ class BatchSize:
     meta: ClassVar[Meta] = Meta(
         id="batch-size",
         stage="training",
+        severity="warning",
         title="The loader keeps up",
         fail_title="The loader does not keep up",
         cost="15 S",

@@ -78,6 +78,7 @@ class Capacity:
     meta: ClassVar[Meta] = Meta(
         id="capacity",
         stage="training",
+        severity="warning",
         title="A larger model fits better",
         fail_title="A larger model fits no better",
         cost="600 S",

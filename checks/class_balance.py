@@ -89,6 +89,7 @@ class ClassBalance:
     meta: ClassVar[Meta] = Meta(
         id="class-balance",
         stage="data",
+        severity="warning",
         title="Classes are balanced, or weighted",
         fail_title="Rare classes are not lifted",
         cost="0 (shared)",

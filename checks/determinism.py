@@ -72,6 +72,7 @@ class Determinism:
     meta: ClassVar[Meta] = Meta(
         id="determinism",
         stage="training",
+        severity="warning",
         title="Same seed, same losses",
         fail_title="Same seed, other losses",
         cost="6 S",

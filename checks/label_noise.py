@@ -83,6 +83,7 @@ class LabelNoise:
     meta: ClassVar[Meta] = Meta(
         id="label-noise",
         stage="data",
+        severity="warning",
         title="Like samples have like labels",
         fail_title="Labels look random in part",
         cost="0",

@@ -76,6 +76,7 @@ class LossTerms:
     meta: ClassVar[Meta] = Meta(
         id="loss-terms",
         stage="model",
+        severity="warning",
         title="Every term of the loss counts",
         fail_title="One term of the loss dwarfs the rest",
         cost="1 F, 2 to 7 B",

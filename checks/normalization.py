@@ -79,6 +79,7 @@ class Normalization:
     meta: ClassVar[Meta] = Meta(
         id="normalization",
         stage="model",
+        severity="warning",
         title="Normalisation has enough samples",
         fail_title="Normalisation lacks samples",
         cost="0 (shared trace)",

@@ -25,7 +25,7 @@ from recipe_check import (
 if TYPE_CHECKING:
     from recipe_check import Lab
 
-    from ._causes import TestedCause
+    from ._tested import TestedCause
 
 
 @dataclass(frozen=True)

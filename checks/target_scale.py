@@ -76,6 +76,7 @@ class TargetScale:
     meta: ClassVar[Meta] = Meta(
         id="target-scale",
         stage="data",
+        severity="warning",
         title="Targets are scaled",
         fail_title="Targets are far from the outputs",
         cost="0 (shared)",

@@ -31,6 +31,7 @@ class Meta:
     needs: frozenset[str] = frozenset()
     after: tuple[str, ...] = ()
     group: str = ""
+    severity: str = "error"  # the worst it may say: "error" (fail) or "warning" (warn)
     seeded: bool = False  # chance decides in part: more seeds for what is borderline, --repeat
     preset: str = "quick"  # the smallest that includes it; quick trains nothing
 

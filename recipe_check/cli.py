@@ -95,17 +95,17 @@ def show(choice: Choice, /, **given: Any) -> None:
 @cli.command(name="list")
 @click.option("--plugin", "plugins", multiple=True, metavar="FILE", help="More checks.")
 def list_checks(plugins: Sequence[str]) -> None:
-    """List all checks with stage, cost and what they need.
+    """List all checks with stage, preset, severity, cost and what they need.
 
-    Cost is in forward (F) and backward (B) passes over a batch, and in training steps (S).
+    Severity is the worst that a check may say. Cost is in forward (F) and backward (B) passes over a batch, and in training steps (S).
     """
     from recipe_check.plugins import check_classes
 
     rows = [
-        (id, kind.meta.stage, kind.meta.preset, kind.meta.cost, ", ".join(sorted(kind.meta.needs)))
-        for id, kind in check_classes(plugins).items()
+        (id, meta.stage, meta.preset, meta.severity, meta.cost, ", ".join(sorted(meta.needs)))
+        for id, meta in ((id, kind.meta) for id, kind in check_classes(plugins).items())
     ]
-    titles = ("check", "stage", "preset", "cost", "needs")
+    titles = ("check", "stage", "preset", "severity", "cost", "needs")
     widths = [max(len(row[i]) for row in [titles, *rows]) for i in range(len(titles))]
     for row in [titles, *rows]:
         click.echo("  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import subprocess
 import sys
 import tomllib
@@ -31,6 +32,13 @@ def test_a_check_keeps_the_contract(id: str) -> None:
     for field in dataclasses.fields(kind):
         assert field.kw_only
         assert field.default is not dataclasses.MISSING
+
+
+@pytest.mark.parametrize("id", CHECKS)
+def test_the_listed_severity_is_the_worst_that_a_check_says(id: str) -> None:
+    kind = CHECKS[id]
+    source = Path(inspect.getfile(kind)).read_text()
+    assert kind.meta.severity == ("error" if "Status.FAIL" in source else "warning")
 
 
 def test_the_entry_points_and_the_files_are_in_step() -> None:
