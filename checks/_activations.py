@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from recipe_check import NotApplicable, tree
+from recipe_check import Location, NotApplicable, tree
+from recipe_check.lineage import DRAWN
 from recipe_check.probes.saturation import END
 
+from ._blame import value_line
 from ._depth import fitted_line
 from .activation_scale import Activations, Saturated
 
@@ -16,6 +18,12 @@ if TYPE_CHECKING:
 
 LEAST = 5  # layers, before a line says anything
 _KINDS = ("Linear", "Conv1d", "Conv2d", "Conv3d", "LazyLinear")
+
+
+def _start(lab: Lab, name: str) -> Location | None:
+    """The line that initialised the layer's weight, else the one that made it."""
+    weight = getattr(lab.subject.original.model.get_submodule(name), "weight", None)
+    return value_line(weight, DRAWN) or lab.subject.created.get(name)
 
 
 def see_activations(lab: Lab) -> Activations:
@@ -36,7 +44,7 @@ def see_activations(lab: Lab) -> Activations:
         correlation=correlation,
         factor=math.exp(max(min(slope * (len(points) - 1), 600.0), -600.0)),
         saturated=saturated,
-        location=lab.subject.created.get(layers[0].name) if layers else None,
+        location=_start(lab, layers[0].name) if layers else None,
     )
 
 

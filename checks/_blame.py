@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import linecache
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,8 @@ from recipe_check.userframes import relative
 if TYPE_CHECKING:
     from recipe_check import Lab
 
+FETCHES = 12
+
 __all__ = ["called", "frozen_at", "input_line", "last_layer", "maker", "target_line", "value_line"]
 
 
@@ -29,12 +32,22 @@ def maker(lab: Lab, role: str) -> Location | None:
 
 def input_line(lab: Lab, ops: frozenset[str]) -> Location | None:
     """The last operation of this kind on the way to the inputs of a sample."""
-    return next((w for t in _sample(lab)[0] if (w := blamed(t, ops)) is not None), None)
+    return _line(lab, ops, 0)
 
 
 def target_line(lab: Lab, ops: frozenset[str]) -> Location | None:
     """Likewise for the target."""
-    return next((w for t in _sample(lab)[1] if (w := blamed(t, ops)) is not None), None)
+    return _line(lab, ops, 1)
+
+
+def _line(lab: Lab, ops: frozenset[str], side: int) -> Location | None:
+    """Looks at a few samples: not each takes every branch of the data set."""
+    for number in range(FETCHES):
+        leaves = lab.cached(("blamed", number), partial(_fetch, lab, number))[side]
+        found = next((w for t in leaves if (w := blamed(t, ops)) is not None), None)
+        if found is not None or not leaves:
+            return found
+    return None
 
 
 def value_line(tensor: torch.Tensor | None, ops: frozenset[str]) -> Location | None:
@@ -67,23 +80,16 @@ def called(lab: Lab, name: str) -> Location | None:
     return None
 
 
-def _sample(lab: Lab) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Inputs and targets of one sample, fetched while operations are noted; of the first batch
-    where the loader has no data set."""
-    return lab.cached("blamed-sample", lambda: _fetch(lab))
-
-
-def _fetch(lab: Lab) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    loader = lab.subject.loader
-    dataset: Any = getattr(loader, "dataset", None)
-    item: Any = None
-    if isinstance(loader, list | tuple) and loader:
-        item = loader[0]
-    elif hasattr(dataset, "__getitem__"):
-        with preserved_rng(), steps_recorded():
-            try:
-                item = dataset[0]
-            except Exception:
-                return [], []
-    parts = lab.rig().split(item)
+def _fetch(lab: Lab, number: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Inputs and targets of one sample, fetched while operations are noted; of a batch where the
+    loader is a list; empty where there is no such sample."""
+    loader: Any = lab.subject.loader
+    source: Any = loader if isinstance(loader, list | tuple) else getattr(loader, "dataset", None)
+    if not hasattr(source, "__getitem__"):
+        return [], []
+    with preserved_rng(), steps_recorded():
+        try:
+            parts = lab.rig().split(source[number])
+        except Exception:
+            return [], []
     return tree.leaves(parts.inputs), tree.leaves(parts.target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,7 +32,6 @@ def see_inputs(lab: Lab) -> Inputs:
         raise NotApplicable("the inputs are no floats (tokens or graphs)")
     assert training.low is not None and training.high is not None
     mean, std = training.overall
-    deviations = training.std[training.std > 0]
     return Inputs(
         mean=entry.mean if entry else mean,
         std=entry.std if entry else std,
@@ -41,10 +41,23 @@ def see_inputs(lab: Lab) -> Inputs:
         high=float(training.high.max()),
         images=training.ndim >= 4,
         channels=_channels(training),
-        spread=float(deviations.max() / deviations.min()) if len(deviations) else 1.0,
+        spread=min(_spread(training), _spread(_received(entry)) if entry else math.inf),
         validation=_validation(lab, training),
         location=_line(lab, training, entry),
     )
+
+
+def _spread(seen: Moments) -> float:
+    """Largest against smallest deviation of a channel or feature that varies."""
+    deviations = seen.std[seen.std > 0]
+    return float(deviations.max() / deviations.min()) if len(deviations) else 1.0
+
+
+def _received(entry: Entry) -> Moments:
+    """Of what reaches the first weights: the model may standardise each feature itself."""
+    seen = Moments()
+    seen.add(entry.value)
+    return seen
 
 
 def entry_of(lab: Lab) -> Entry | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from recipe_check import NotApplicable
+from recipe_check import Location, NotApplicable
 from recipe_check.lab import seed_everything
+from recipe_check.probes.watch import Watch, op_name
+from recipe_check.userframes import caller_location
 
 from .determinism import Runs
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from recipe_check import Lab
 
 STEPS = 3
+MOST_OPERATIONS = 20_000
 
 
 def see_runs(lab: Lab) -> Runs:
@@ -25,7 +29,7 @@ def see_runs(lab: Lab) -> Runs:
     runs = Runs(_run(lab), _run(lab), ())
     if runs.differing is None:
         return runs
-    return Runs(runs.first, runs.second, _diagnosis(lab))
+    return Runs(runs.first, runs.second, _diagnosis(lab), _first_difference(lab))
 
 
 def _run(lab: Lab) -> tuple[float, ...]:
@@ -36,6 +40,37 @@ def _run(lab: Lab) -> tuple[float, ...]:
         batches = [rig.put(b) for b in lab.train_batches[:STEPS]]
         losses = [rig.update(optimizer, batches[i % len(batches)]) for i in range(STEPS)]
     return tuple(torch.stack(losses).double().tolist())
+
+
+class _Sums:
+    """The line of every operation with a number that tells its result."""
+
+    def __init__(self) -> None:
+        self.lines: list[Location | None] = []
+        self.sums: list[torch.Tensor] = []
+
+    def __call__(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any
+    ) -> None:
+        plain = isinstance(out, torch.Tensor) and out.layout is torch.strided
+        if plain and out.is_floating_point() and len(self.lines) < MOST_OPERATIONS:
+            with torch.no_grad():
+                self.sums.append(out.detach().double().sum())
+            self.lines.append(caller_location(op_name(func)))
+
+
+def _first_difference(lab: Lab) -> Location | None:
+    """The first operation of a step whose result differs between two runs."""
+    found = []
+    for _ in range(2):
+        rig, sums = lab.rig().train(), _Sums()
+        seed_everything(lab.seed)
+        with rig.stack().following(), Watch(sums):
+            rig.step(rig.put(lab.train_batches[0]))
+        found.append((sums.lines, torch.stack(sums.sums).tolist() if sums.sums else []))
+    (lines, one), (_, other) = found
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((lines[i] for i, (a, b) in pairs if repr(a) != repr(b)), None)
 
 
 def _diagnosis(lab: Lab) -> tuple[str, ...]:

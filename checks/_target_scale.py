@@ -8,7 +8,9 @@ import torch
 
 from recipe_check import NotApplicable
 from recipe_check.errors import UserCodeError
+from recipe_check.lineage import ARITHMETIC
 
+from ._blame import target_line
 from ._scan import scan
 from .target_scale import Targets
 
@@ -39,7 +41,7 @@ def see_targets(lab: Lab) -> Targets:
         high=high,
         output_mean=float(output.mean()),
         output_std=float(output.std(correction=0)),
-        location=term.location,
+        location=target_line(lab, ARITHMETIC) or term.location,
     )
 
 

@@ -26,7 +26,7 @@ def see_terms(lab: Lab) -> Terms:
     with Watch(observer):
         seed_everything(lab.seed)
         loss = rig.step(rig.put(lab.train_batches[0])).loss
-    recorded = [t for t in observer.terms[:MOST] if t.value.requires_grad]
+    recorded = [t for t in observer.terms if t.value.requires_grad and not _is_penalty(t)][:MOST]
     if len(recorded) < 2 or not loss.requires_grad:
         raise NotApplicable("fewer than two terms have a gradient")
     names = _names(recorded)
@@ -35,6 +35,11 @@ def see_terms(lab: Lab) -> Terms:
     if len(known) < 2:
         raise NotApplicable("fewer than two terms reach the loss")
     return Terms(known)
+
+
+def _is_penalty(term: LossTerm) -> bool:
+    """A distance from zero (sparse codes, weight decay by hand) is meant to be small."""
+    return isinstance(term.target, torch.Tensor) and not bool(term.target.any())
 
 
 def _names(terms: list[LossTerm]) -> list[str]:

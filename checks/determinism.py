@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recipe_check import Cause, CauseState, Fix, Line, Meta, Series, Status, Verdict
+from recipe_check import Cause, CauseState, Fix, Line, Location, Meta, Series, Status, Verdict
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -19,6 +19,7 @@ class Runs:
     first: tuple[float, ...]
     second: tuple[float, ...]
     warnings: tuple[str, ...]
+    location: Location | None = None  # the first operation that differs
 
     @property
     def differing(self) -> int | None:
@@ -48,7 +49,7 @@ class Determinism:
 
     Cost
     ----
-    6 training steps; 3 more where they differ.
+    6 training steps; 3 more and 2 forward passes where they differ.
 
     Known limits
     ------------
@@ -98,6 +99,7 @@ class Determinism:
             causes=_causes(seen) if bad else (),
             fix=Fix(text="draw all noise from torch's generator; on a GPU also call "
                     "torch.use_deterministic_algorithms(True)") if bad else None,
+            location=seen.location,
             details=(_plot(seen),) if bad else (),
         )  # fmt: skip
 

@@ -21,7 +21,7 @@ class Targets:
     high: float
     output_mean: float
     output_std: float
-    location: Location | None  # the loss call
+    location: Location | None  # the last operation on the targets, else the loss call
 
     @property
     def distance(self) -> float:

@@ -65,9 +65,14 @@ class Worker:
         return answer
 
     def _wait(self, seconds: float, tick: Callable[[float], None]) -> None:
+        """Until there is an answer. What the user's code forked may hold the pipe open for longer
+        than the worker lives, so that its end alone says nothing."""
         assert self.pipe is not None
+        assert self.process is not None
         start = time.monotonic()
         while not self.pipe.poll(POLL):
+            if not self.process.is_alive() and not self.pipe.poll(0):
+                raise EOFError
             spent = time.monotonic() - start
             if spent > seconds:
                 self.kill()

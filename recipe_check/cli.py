@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import os
 import sys
@@ -142,13 +143,15 @@ def explain(check: str | None, everything: bool, form: str, plugins: Sequence[st
 @click.option("--summary", "markdown_file", metavar="FILE", help="Write a Markdown summary.")
 def report(result: str, **outputs: str | None) -> None:
     """Write reports from a saved JSON result; nothing is run again."""
-    from recipe_check.run_command import write_reports
+    from recipe_check.outputs import Problems, write_reports
     from recipe_check.saved import read_report
 
     wanted = {name.removesuffix("_file"): file for name, file in outputs.items() if file}
     if not wanted:
         raise UsageError("nothing to write", "say what:  --html report.html")
-    write_reports(read_report(result), wanted)
+    problems = Problems()
+    write_reports(read_report(result), wanted, problems)
+    problems.tell()
 
 
 @cli.command()
@@ -211,6 +214,7 @@ def _command_line() -> tuple[str, ...]:
 
 def main() -> None:
     """Entry point: our own errors become one message and their exit code."""
+    _open_streams()
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:
@@ -225,11 +229,27 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
-        click.echo(f"error: recipe-check itself broke: {type(error).__name__}: {error}", err=True)
-        click.echo("help:  please report this, with the file if you can", err=True)
-        if "-v" in sys.argv or "--verbose" in sys.argv:
-            traceback.print_exc()
-        sys.exit(4)
+        sys.exit(_unforeseen(error))
+
+
+def _unforeseen(error: Exception) -> int:
+    """A full disk behind standard output, else our own fault."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        click.echo(f"error: cannot write to standard output: {error.strerror}", err=True)
+        return 2
+    click.echo(f"error: recipe-check itself broke: {type(error).__name__}: {error}", err=True)
+    click.echo("help:  please report this, with the file if you can", err=True)
+    if "-v" in sys.argv or "--verbose" in sys.argv:
+        traceback.print_exc()
+    return 4
+
+
+def _open_streams() -> None:
+    """Standard streams that the caller has closed (`>&-`) lead nowhere."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
 
 
 def _tell(error: RecipeCheckError) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -16,18 +17,51 @@ def check_writable(path: Path) -> None:
         raise UsageError(f"cannot write {path}: it is a folder", "give a file name")
     if not folder.is_dir():
         raise UsageError(f"cannot write {path}: no folder {folder}", f"make it:  mkdir -p {folder}")
-    if not os.access(path if path.exists() else folder, os.W_OK):
+    if path.exists() and not os.access(path, os.W_OK):
         raise UsageError(f"cannot write {path}: permission denied", "give another path")
+    if not _is_device(path):
+        try:
+            os.unlink(_beside(path))
+        except OSError as error:
+            raise _failure(path, error) from error
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes beside the file and renames: a reader never sees half a report."""
-    data = text.encode("utf-8", errors="backslashreplace")
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes beside the file and renames: a reader never sees half a report. A device or a pipe
+    (/dev/stdout) is written into, a link is followed."""
+    text = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+        if _is_device(path):
+            path.write_bytes(text)
+        else:
+            _replace(path, text)
+    except OSError as error:
+        raise _failure(path, error) from error
+
+
+def _replace(path: Path, text: bytes) -> None:
+    path = path.resolve()
+    name = _beside(path)
+    try:
+        Path(name).write_bytes(text)
         os.chmod(name, 0o644)
         os.replace(name, path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}", "give another path") from error
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def _beside(path: Path) -> str:
+    """A new empty file in the same folder."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}."[:100])
+    os.close(handle)
+    return name
+
+
+def _is_device(path: Path) -> bool:
+    return path.exists() and not path.is_file()
+
+
+def _failure(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"cannot write {path}: {error.strerror}", "give another path")

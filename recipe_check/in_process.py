@@ -11,6 +11,7 @@ from recipe_check.lab import Lab
 from recipe_check.results import Expense, Result, Status, Summary, Verdict
 from recipe_check.runner import as_result, run_check
 from recipe_check.summary import describe, inputs, layers
+from recipe_check.surroundings import preserved
 from recipe_check.worker import environment
 
 
@@ -38,11 +39,11 @@ class InProcess:
             late = time.monotonic() - start >= self.budget
             reason = f"out of time (budget {self.budget:g} s): raise it" if late else job.skip
             skipped = Verdict(status=Status.SKIP, message=reason)
-            yield (
-                as_result(job.check, skipped)
-                if reason
-                else run_check(job.check, self.lab, job.request.repeat)
-            )
+            yield (as_result(job.check, skipped) if reason else self._one(job))
+
+    def _one(self, job: Job) -> Result:
+        with preserved():
+            return run_check(job.check, self.lab, job.request.repeat)
 
     def summary(self) -> Summary:
         """What entered the network and its layers; empty where the model cannot be traced."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import click
 
@@ -46,6 +46,15 @@ class Journal:
         except OSError:
             return
 
+    def also(self, act: Callable[[Result], None]) -> Callable[[Result], None]:
+        """A line for each result, before it is acted upon."""
+
+        def both(result: Result) -> None:
+            self.add(result)
+            act(result)
+
+        return both
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
@@ -56,14 +65,3 @@ class Journal:
             self.path.unlink(missing_ok=True)
         else:
             click.echo(f"the {self.count} results so far are kept in {self.path}", err=True)
-
-
-def read_journal(path: Path) -> list[dict[str, Any]]:
-    """The plain results in a journal; a last line that was cut off is left out."""
-    found = []
-    for line in path.read_text(encoding="ascii").splitlines():
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            break
-    return found

@@ -15,10 +15,10 @@ import torch
 from recipe_check import tree
 from recipe_check.advice import advice_for
 from recipe_check.errors import LoadError, UserCodeError
+from recipe_check.guard import guarded
 from recipe_check.results import Cost
 from recipe_check.rig import Meter, Rig
 from recipe_check.subject import Subject
-from recipe_check.userframes import error_location, user_traceback
 
 if TYPE_CHECKING:
     from recipe_check.probes.loops import Training
@@ -86,9 +86,23 @@ class Lab:
             other = Lab(self.subject, str(self.device), self.seed + number)
             other.meter = self.meter
             other.start = number if self.can_reinitialise else None
+            if self._reads_once:
+                other._batches = self._batches
             return other
 
         return self.cached(("sibling", number), make)
+
+    def around(self, subject: Subject) -> Lab:
+        """A lab for another form of the same subject, with the batches that were read."""
+        other = Lab(subject, str(self.device), self.seed)
+        other._batches = self._batches
+        return other
+
+    @property
+    def _reads_once(self) -> bool:
+        """Whether a loader is an iterator: what was read from it cannot be read again."""
+        loaders = (self.subject.loader, self.subject.val_loader)
+        return any(isinstance(loader, Iterator) for loader in loaders)
 
     @contextmanager
     def seeded(self, offset: int = 0) -> Iterator[None]:
@@ -208,7 +222,7 @@ def read_batches(loader: Any, most: int, samples: int = 0) -> list[Any]:
     slow or they are large."""
     found: list[Any] = []
     start, size, rows = time.monotonic(), 0, 0
-    try:
+    with guarded("the data loader"):
         for batch in loader:
             found.append(batch)
             size += sum(leaf.numel() * leaf.element_size() for leaf in tree.leaves(batch))
@@ -217,9 +231,4 @@ def read_batches(loader: Any, most: int, samples: int = 0) -> list[Any]:
             slow = time.monotonic() - start > READ_SECONDS
             if enough or slow or size > READ_BYTES:
                 break
-    except Exception as error:
-        where = error_location(error)
-        file, line = (where.file, where.line) if where else ("", 0)
-        text = f"the data loader raised {type(error).__name__}: {error}"
-        raise UserCodeError(text, user_traceback(error), file, line) from error
     return found

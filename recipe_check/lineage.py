@@ -33,9 +33,12 @@ ARITHMETIC = frozenset({
     "byte", "where", "normalize", "__iadd__", "__isub__", "__imul__", "__idiv__",
     "__itruediv__", "__invert__", "round", "floor", "abs", "sqrt", "log",
 })  # fmt: skip
+DRAWN = frozenset({"normal", "uniform", "constant", "zeros", "ones", "fill", "zero", "trunc_normal",
+                   "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform",
+                   "orthogonal", "copy", "set_data"})  # fmt: skip
 VIEWS = frozenset({"view", "reshape", "unflatten", "view_as", "reshape_as"})
-RANDOM = frozenset({"randn", "randn_like", "rand", "rand_like", "normal", "normal_", "bernoulli",
-                    "dropout", "uniform_", "randint", "randint_like", "randperm"})  # fmt: skip
+RANDOM = frozenset({"randn", "randn_like", "rand", "rand_like", "normal", "bernoulli",
+                    "dropout", "uniform", "randint", "randint_like", "randperm"})  # fmt: skip
 REORDERING = frozenset({"index", "index_select", "take", "gather", "flip", "roll", "sort",
                         "randperm", "argsort"})  # fmt: skip
 

@@ -8,8 +8,15 @@ from pathlib import Path
 
 from recipe_check.errors import UsageError
 
-_SIGNS = ("MemoryError", "OutOfMemoryError", "bad alloc", "bad_alloc", "an't allocate memory")
-_SIGNS += ("annot allocate memory", "out of memory")
+_SIGNS = (
+    "MemoryError",
+    "OutOfMemoryError",
+    "bad alloc",
+    "bad_alloc",
+    "can't allocate memory",
+    "annot allocate memory",
+    "out of memory",
+)
 
 
 def check_limit(gigabytes: float) -> None:

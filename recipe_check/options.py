@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +31,7 @@ def _from_file(ctx: click.Context, _: click.Parameter, target: str | None) -> st
 
     if ctx.resilient_parsing:  # the shell completes a line; nothing is run
         return target
-    ctx.obj = choose(target)
+    ctx.obj = choose(target and os.path.expanduser(target))
     ctx.default_map = ctx.obj.defaults()
     return str(ctx.obj.target)
 
@@ -65,6 +66,9 @@ choosing_options = together(
                  help="Start no check after this long."),
     click.option("--check-timeout", default=60.0, show_default=True, metavar="S",
                  help="Per check."),
+    click.option("--memory-limit", default=0.0, show_default=True, metavar="GB",
+                 type=click.FloatRange(min=0),
+                 help="What the worker process may allocate (Linux); 0 is no limit."),
     click.option("-x", "stop_first", is_flag=True, help="Stop at the first failure."),
     click.option("--maxfail", default=0, metavar="N", help="Stop after N failures."),
     click.option("--plugin", "plugins", multiple=True, metavar="FILE",

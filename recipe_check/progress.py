@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from typing import TextIO
 
@@ -25,15 +26,18 @@ class Progress:
             self._number += 1
             frame = self.frames[self._number % len(self.frames)]
             width = shutil.get_terminal_size().columns - 1
-            self.stream.write(f"\r\x1b[K{f'  {frame} {name}  {seconds:.0f} s'[:width]}")
-            self.stream.flush()
+            self._write(f"\r\x1b[K{f'  {frame} {name}  {seconds:.0f} s'[:width]}")
         elif seconds > SLOW and name not in self._told:
             self._told.add(name)
-            self.stream.write(f"  … {name} running ({seconds:.0f} s)\n")
-            self.stream.flush()
+            self._write(f"  … {name} running ({seconds:.0f} s)\n")
 
     def clear(self) -> None:
         """Wipes the live line before something else is printed."""
         if self.live:
-            self.stream.write("\r\x1b[K")
+            self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> None:
+        """A terminal that is gone stops nothing."""
+        with contextlib.suppress(OSError):
+            self.stream.write(text)
             self.stream.flush()

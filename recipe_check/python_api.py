@@ -17,6 +17,7 @@ from recipe_check.engine import Job
 from recipe_check.errors import UsageError
 from recipe_check.in_process import InProcess
 from recipe_check.lab import Lab
+from recipe_check.lazy import materialised
 from recipe_check.plugins import build, check_classes, select, suggestion
 from recipe_check.policy import decide
 from recipe_check.request import CheckRequest, LoadRequest
@@ -73,7 +74,7 @@ def run(
     before = snapshot(objects)
     with untouched(loader, val_loader):
         subject = subject_from(objects, request)
-        lab = Lab(subject, _device(device, subject.original.model), seed)
+        lab = materialised(Lab(subject, _device(device, subject.original.model), seed))
         engine = InProcess(lab, budget)
         report = perform(plan, engine, engine.loaded(), lab.broken)
     return _compared(report, changes(before, snapshot(objects)))

@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from recipe_check import batches, tree
+from recipe_check.copying import Parts
 from recipe_check.errors import UserCodeError
+from recipe_check.guard import guarded
 from recipe_check.results import Cost
-from recipe_check.subject import Parts, Subject, default_optimizer
-from recipe_check.userframes import error_location, user_traceback
+from recipe_check.subject import Subject, default_optimizer
 
 if TYPE_CHECKING:
     from recipe_check.probes.watch import ModuleStack
@@ -198,15 +199,8 @@ class Rig:
         return tree.map_leaves(batch, torch.Tensor.clone) if self.meter.writes else batch
 
     def _guarded(self, run: Callable[[], T]) -> T:
-        try:
+        with guarded():
             return run()
-        except UserCodeError:
-            raise
-        except Exception as error:
-            where = error_location(error)
-            file, line = (where.file, where.line) if where else ("", 0)
-            text = f"{type(error).__name__}: {error}"
-            raise UserCodeError(text, user_traceback(error), file, line) from error
 
     def _call(self, inputs: Any) -> Any:
         self.meter.forward += 1

@@ -14,10 +14,12 @@ from recipe_check.baseline import check_reason, write_baseline
 from recipe_check.check_settings import check_settings
 from recipe_check.drawing import Drawing
 from recipe_check.engine import Engine
-from recipe_check.errors import UsageError
 from recipe_check.files import check_writable, write_whole
+from recipe_check.journal import Journal
+from recipe_check.memory import check_limit
+from recipe_check.outputs import Problems, write_reports
 from recipe_check.planning import memory_key, plan_run
-from recipe_check.plugins import check_classes, report_writers, suggestion
+from recipe_check.plugins import check_classes, report_writers
 from recipe_check.results import Report
 from recipe_check.screen import Screen
 from recipe_check.session import Plan, perform
@@ -26,6 +28,7 @@ from recipe_check.session import Plan, perform
 def run_target(given: Mapping[str, Any], command: tuple[str, ...]) -> int:
     """Runs what was asked for; returns the exit code. Raises RecipeCheckError."""
     outputs = _outputs(given)
+    check_limit(given["memory_limit"])
     kinds = check_classes(given["plugins"])
     settings = check_settings(given["choice"].config, kinds)
     plan = plan_run(given, command, kinds, settings)
@@ -35,39 +38,68 @@ def run_target(given: Mapping[str, Any], command: tuple[str, ...]) -> int:
         plugins=tuple(given["plugins"]),
         budget=plan.budget,
         check_timeout=plan.check_timeout,
+        memory_limit=given["memory_limit"],
         on_tick=screen.progress.tick,
         adjust=settings.adjust,
     )
-    with engine, Drawing(enabled="html" in outputs) as drawing:
-        engine.on_result = drawing.also(screen.result)
-        report = _performed(plan, engine, screen, given["profile_file"])
-    write_reports(report, outputs)
-    if given["new_baseline"]:
-        write_baseline(report, given["new_baseline"], given["reason"])
+    with Journal() as journal:
+        with engine, Drawing(enabled="html" in outputs) as drawing:
+            engine.on_result = journal.also(drawing.also(screen.result))
+            report = _performed(plan, engine, screen, given["profile_file"])
+        _finish(report, outputs, given, screen, engine.trace)
     last.remember(memory_key(plan.request), report.results)
-    screen.durations(report, given["durations"])
-    screen.footer(report, outputs.get("html"))
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        click.echo(report_writers()["github"].render(report))
     return report.exit_code
 
 
 def _performed(plan: Plan, engine: Engine, screen: Screen, profile: str | None) -> Report:
     """Loads the target and runs the plan, with progress and results on the screen, and a trace of
-    torch in the file `profile`."""
+    torch for the file `profile`."""
     try:
         loaded = engine.load()
         broken = engine.rehearse()
     finally:
         screen.progress.clear()
     screen.header(loaded, plan)
-    watching = engine.profiled(Path(profile)) if profile else None
+    watching = engine.profiled(profile) if profile else None
     report = perform(plan, engine, loaded, broken, watching)
-    if profile and not Path(profile).exists():
-        click.echo(f"note: no {profile}: the worker process did not write it", err=True)
     screen.progress.clear()
     screen.output(engine.output())
     return report
+
+
+def _finish(
+    report: Report,
+    outputs: Mapping[str, str],
+    given: Mapping[str, Any],
+    screen: Screen,
+    trace: bytes,
+) -> None:
+    """Writes and prints all that can be; then raises what went wrong."""
+    problems = Problems()
+    write_reports(report, outputs, problems)
+    if given["new_baseline"]:
+        with problems.attempt(given["new_baseline"]):
+            write_baseline(report, given["new_baseline"], given["reason"])
+    if given["profile_file"]:
+        with problems.attempt(given["profile_file"]):
+            _write_profile(trace, Path(given["profile_file"]))
+    with problems.attempt("what is printed"):
+        screen.durations(report, given["durations"])
+        screen.footer(report, None if problems.found else outputs.get("html"))
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            screen.plain(report_writers()["github"].render(report))
+        screen.check()
+    problems.tell()
+
+
+def _write_profile(trace: bytes, file: Path) -> None:
+    """What another run has written there is not taken for the trace of this one."""
+    if trace:
+        write_whole(file, trace)
+        return
+    if file.is_file():
+        file.unlink()
+    click.echo(f"note: no {file}: the worker process did not write it", err=True)
 
 
 def _outputs(given: Mapping[str, Any]) -> dict[str, str]:
@@ -85,12 +117,3 @@ def _outputs(given: Mapping[str, Any]) -> dict[str, str]:
         if file:
             check_writable(Path(file))
     return outputs
-
-
-def write_reports(report: Report, outputs: Mapping[str, str]) -> None:
-    """Writes each format to its file; raises UsageError for an unknown format or bad path."""
-    writers = report_writers() if outputs else {}
-    for name, file in outputs.items():
-        if name not in writers:
-            raise UsageError(f"no report format {name!r}", suggestion(name, writers))
-        write_whole(Path(file), writers[name].render(report))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from recipe_check.api import Check
 from recipe_check.errors import NotApplicable, UserCodeError
+from recipe_check.guard import as_user_error, is_callers
 from recipe_check.manual import Manual, manual_of
 from recipe_check.results import Cost, Location, Result, Status, Verdict
 from recipe_check.seeds import judge_over_seeds
-from recipe_check.userframes import relative
+from recipe_check.userframes import is_from_user, relative
 
 if TYPE_CHECKING:
     from recipe_check.lab import Lab
@@ -37,8 +38,10 @@ def run_check(check: Check, lab: Lab, repeat: int = 1) -> Result:
         verdict = _verdict(check, lab, repeat)
     except UserCodeError as error:
         verdict, trace = _user_error(error), error.trace
-    except (Exception, SystemExit) as error:
-        verdict, trace = _own_error(error), _own_traceback(error)
+    except BaseException as error:
+        if is_callers(error):
+            raise
+        verdict, trace = _unexpected(error, check)
     after = lab.spent()
     cost = Cost(
         forward=after.forward - before.forward,
@@ -69,6 +72,16 @@ def _user_error(error: UserCodeError) -> Verdict:
         message=f"your code raised{where} while this check ran: {error}",
         location=location,
     )
+
+
+def _unexpected(error: BaseException, check: Check) -> tuple[Verdict, str]:
+    """The user's code may have raised where no rig was in between: in `__deepcopy__`, a sampler,
+    a hook. Else it is the check."""
+    code = getattr(type(check).measure, "__code__", None)  # a plugin may be anywhere
+    if is_from_user(error, own=code.co_filename if code else ""):
+        raised = as_user_error(error)
+        return _user_error(raised), raised.trace
+    return _own_error(error), _own_traceback(error)
 
 
 def _own_error(error: BaseException) -> Verdict:

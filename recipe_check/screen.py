@@ -8,6 +8,7 @@ import sys
 import click
 
 from recipe_check.engine import Loaded
+from recipe_check.errors import UsageError
 from recipe_check.progress import Progress
 from recipe_check.reports import terminal
 from recipe_check.results import Report, Result
@@ -21,6 +22,7 @@ class Screen:
         self.style = terminal.Style(color=_wants_color(color), unicode=_knows_unicode())
         self.quiet = quiet
         self.verbose = verbose
+        self.problem: OSError | None = None  # nothing is printed after it
         live = sys.stderr.isatty() and not os.environ.get("CI")
         self.progress = Progress(sys.stderr, live=live, unicode=self.style.unicode)
 
@@ -54,9 +56,27 @@ class Screen:
                     self._print(terminal.clean(result.traceback))
         self._print("\n" + terminal.footer(report, html, self.style, cost=not self.quiet))
 
+    def plain(self, text: str) -> None:
+        """As it is, for machines."""
+        self._print(text)
+
+    def check(self) -> None:
+        """Raises UsageError where standard output could not be written; that a reader such as
+        `head` has seen enough is no error."""
+        if self.problem is not None and not isinstance(self.problem, BrokenPipeError):
+            said = self.problem.strerror
+            raise UsageError(f"cannot write to standard output: {said}", "free some space")
+
     def _print(self, text: str) -> None:
+        """A full disk or a reader that has left must not cost the reports."""
+        if self.problem is not None:
+            return
         encoding = sys.stdout.encoding or "utf-8"
-        click.echo(text.encode(encoding, errors="replace").decode(encoding), color=True)
+        try:
+            click.echo(text.encode(encoding, errors="replace").decode(encoding), color=True)
+        except OSError as error:
+            self.problem = error
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _wants_color(when: str) -> bool:

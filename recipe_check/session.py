@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -15,6 +16,7 @@ from recipe_check.engine import Job, Loaded
 from recipe_check.errors import LoadError
 from recipe_check.gate import Gate
 from recipe_check.policy import decide, roots
+from recipe_check.privacy import discreet
 from recipe_check.request import LoadRequest
 from recipe_check.results import (
     SCHEMA,
@@ -78,7 +80,7 @@ def perform(
     summary, expense = engine.summary(), engine.expense()
     stale = plan.gate.strict and bool(judged.notes)
     decision = decide(judged.results, plan.fail_on, interrupted=engine.interrupted, stale=stale)
-    return Report(
+    report = Report(
         schema=SCHEMA,
         tool=Tool(name="recipe-check", version=plan.version),
         target=loaded.target,
@@ -103,6 +105,7 @@ def perform(
         layers=summary.layers,
         notes=judged.notes,
     )
+    return discreet(report)
 
 
 def _run(plan: Plan, engine: Runner, broken: LoadError | None) -> tuple[Result, ...]:
@@ -146,7 +149,7 @@ def base_command(request: LoadRequest, *more: str) -> tuple[str, ...]:
         "--loss": request.loss,
         "--optimizer": request.optimizer,
     }
-    words = ["recipe-check", "run", request.target]
+    words = ["recipe-check", "run", _from_here(request.target)]
     words += ["--capture"] if request.capture else []
     for option, value in options.items():
         words += [option, value] if value else []
@@ -156,3 +159,9 @@ def base_command(request: LoadRequest, *more: str) -> tuple[str, ...]:
         words += ["--device", request.device]
     arguments = ["--", *request.script_args] if request.script_args else []
     return (*words, *more, *arguments)
+
+
+def _from_here(target: str) -> str:
+    """A file below the working directory is named from there, however it was given."""
+    path, here = Path(target), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else target

@@ -1,9 +1,8 @@
-"""What is under test: the model, data, loss and optimizer of one target, and how to copy them."""
+"""What is under test: the model, data, loss and optimizer of one target."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from recipe_check.copying import Parts as Parts
+from recipe_check.copying import copy_parts
 from recipe_check.results import Found, Location
 
 DEFAULT_RATE = 3e-4  # Adam at Karpathy's constant, used when the target has no optimizer
-
-
-@dataclass(frozen=True)
-class Parts:
-    """One set of objects that belong together: the optimizer holds the model's parameters."""
-
-    model: nn.Module
-    loss: Callable[..., Any] | None = None
-    optimizer: torch.optim.Optimizer | None = None
-    scheduler: Any = None
 
 
 @dataclass(frozen=True)
@@ -57,50 +48,17 @@ class Subject:
 
     def copy(self) -> Parts:
         """The objects in their initial state, sharing no tensor with the originals."""
-        return copy_parts(self.original)
+        return copy_parts(self.original, self.build_model)
 
     def fresh(self) -> Parts:
         """As `copy`, with newly drawn weights where a factory exists (seed torch before)."""
         if self.build_model is None:
             return self.copy()
         model = self.build_model()
-        others = copy_parts(replace(self.original, model=model))
+        others = copy_parts(replace(self.original, model=model), lambda: model)
         if self.build_optimizer is not None:
             return replace(others, optimizer=self.build_optimizer(others.model), scheduler=None)
         return replace(others, optimizer=None, scheduler=None)
-
-
-def copy_parts(parts: Parts) -> Parts:
-    """One deep copy of all parts, so that references between them stay references.
-
-    Tensors kept on a module that are results of an operation (old-style weight norm) cannot be
-    deep-copied by torch; they are copied as plain values, since every forward pass remakes them.
-    """
-    memo: dict[int, Any] = {}
-    for module in parts.model.modules():
-        for value in _attribute_tensors(module):
-            if not value.is_leaf:
-                memo[id(value)] = value.detach().clone()
-    frozen = (parts.model, _copyable(parts.loss), parts.optimizer, parts.scheduler)
-    model, loss, optimizer, scheduler = copy.deepcopy(frozen, memo)
-    return Parts(unwrap_compiled(model), loss or parts.loss, optimizer, scheduler)
-
-
-def _copyable(loss: Callable[..., Any] | None) -> Callable[..., Any] | None:
-    """Only modules carry state worth copying; functions and closures are shared."""
-    return loss if isinstance(loss, nn.Module) else None
-
-
-def _attribute_tensors(module: nn.Module) -> Iterator[torch.Tensor]:
-    for value in vars(module).values():
-        items = value if isinstance(value, list | tuple) else (value,)
-        yield from (item for item in items if isinstance(item, torch.Tensor))
-
-
-def unwrap_compiled(model: nn.Module) -> nn.Module:
-    """The module inside `torch.compile`: the same mathematics without a compiler's start-up."""
-    inner = getattr(model, "_orig_mod", None)
-    return inner if isinstance(inner, nn.Module) else model
 
 
 def default_optimizer(model: nn.Module) -> torch.optim.Optimizer:

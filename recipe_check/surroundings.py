@@ -66,6 +66,10 @@ def _write_variables(variables: Mapping[str, str]) -> None:
     os.environ.update(variables)
 
 
+def _write_path(folders: list[str]) -> None:
+    sys.path[:] = folders
+
+
 def _handlers() -> dict[int, Any]:
     """SIGCHLD is torch's, which sets it only once: it tells of dead workers of a DataLoader."""
     kept = {number for number in signal.valid_signals() if number != getattr(signal, "SIGCHLD", 0)}
@@ -133,7 +137,9 @@ def _write_device(device: torch.device) -> None:
 SETTINGS = (
     Setting("working folder", _folder, _write_folder),
     Setting("environment", lambda: dict(os.environ), _write_variables),
-    Setting("module path", lambda: list(sys.path), lambda old: sys.path.__setitem__(slice(None), old)),
+    Setting(
+        "module path", lambda: list(sys.path), lambda old: sys.path.__setitem__(slice(None), old)
+    ),
     Setting("arguments", lambda: list(sys.argv), lambda old: setattr(sys, "argv", old)),
     Setting("streams", _streams, _write_streams),
     Setting("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),

@@ -57,7 +57,7 @@ class TargetRun:
         if loaded is None or (broken is not None and job.check.meta.stage != "data"):
             raise broken or LoadError("the target was not loaded")
         found = list(self._engine.run([job]))
-        if not found:
+        if self._engine.interrupted:
             raise KeyboardInterrupt
         judged = Gate(self.choice).judge(found, loaded.target, datetime.now(UTC).date())
         command = reproduce(self.request, job.request.id)

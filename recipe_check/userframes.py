@@ -18,6 +18,7 @@ _OURS = Path(__file__).resolve().parent
 _ROOTS = (_OURS, _OURS.parent / "checks", _OURS.parent / "reports")
 _STDLIB = Path(sysconfig.get_paths()["stdlib"]).resolve()
 _target_root: list[Path] = []  # where the target lives, even inside site-packages
+_working: list[Path] = []  # the working directory at the start, wherever the target went since
 _running: list[Location | None] = []  # lines that made the running modules
 
 
@@ -25,6 +26,11 @@ def set_target_root(folder: Path) -> None:
     """Count files below `folder` as the user's, wherever it is installed."""
     _target_root[:] = [folder.resolve()]
     is_user_file.cache_clear()
+
+
+def set_working_folder(folder: Path) -> None:
+    """Paths are relative to `folder` from now on, also where the target changes to another."""
+    _working[:] = [folder.resolve()]
 
 
 @lru_cache(maxsize=4096)
@@ -46,8 +52,9 @@ def is_user_file(name: str) -> bool:
 def relative(name: str) -> str:
     """The path relative to the working directory where it is below it, else the bare name."""
     try:
-        return Path(name).resolve().relative_to(Path.cwd()).as_posix()
-    except ValueError:
+        working = _working[0] if _working else Path.cwd()
+        return Path(name).resolve().relative_to(working).as_posix()
+    except (ValueError, OSError):
         return Path(name).name if name.startswith("<") else _from_home(name)
 
 
@@ -135,12 +142,20 @@ def error_location(error: BaseException) -> Location | None:
     return found
 
 
+def is_from_user(error: BaseException, own: str = "") -> bool:
+    """Whether the user's code was entered last: no frame of ours, nor of the file `own`, is
+    further in."""
+    names = [frame.f_code.co_filename for frame, _, _ in _frames(error.__traceback__)]
+    last = next((n for n in reversed(names) if n == own or _is_ours(n) or is_user_file(n)), own)
+    return last != own and is_user_file(last)
+
+
 def user_traceback(error: BaseException) -> str:
     """The traceback as Python prints it, with only the user's frames (all but ours where the
     error came from a library that the user's code did not call)."""
     frames = traceback.extract_tb(error.__traceback__)
     kept = [frame for frame in frames if is_user_file(frame.filename)]
-    kept = kept or [frame for frame in frames if not _is_ours(frame.filename)]
+    kept = kept or [f for f in frames if not _is_ours(f.filename) and f.filename[0] != "<"]
     lines = [
         f'  File "{relative(frame.filename)}", line {frame.lineno}, in {frame.name}\n'
         + (f"    {frame.line}\n" if frame.line else "")
@@ -151,9 +166,7 @@ def user_traceback(error: BaseException) -> str:
 
 
 def _is_ours(name: str) -> bool:
-    return name.startswith("<frozen") or any(
-        Path(name).resolve().is_relative_to(root) for root in _ROOTS
-    )
+    return any(Path(name).resolve().is_relative_to(root) for root in _ROOTS)
 
 
 def _last_lines(error: BaseException) -> str:

@@ -6,22 +6,40 @@ import contextlib
 import faulthandler
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 from collections.abc import Mapping
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 from recipe_check.errors import LoadError, RecipeCheckError, UserCodeError
-from recipe_check.results import Summary, from_plain, to_plain
+from recipe_check.guard import as_user_error, own_process
+from recipe_check.memory import explained, go_first, is_exhausted, limit_memory
+from recipe_check.results import Status, Summary, from_plain, to_plain
+from recipe_check.userframes import is_from_user, set_working_folder
 
 
-def worker_main(pipe: Connection, log: str, plugins: tuple[str, ...]) -> None:
+def worker_main(
+    pipe: Connection, log: str, plugins: tuple[str, ...], memory_limit: float = 0.0
+) -> None:
     """Serves requests until `quit` or the parent is gone. Everything the user's code prints
-    goes to the file `log`."""
+    goes to the file `log`; it may allocate `memory_limit` GB, 0 for no limit."""
     _own_process_group()
     _redirect_output(log)
+    _end_with_the_parent()
+    own_process()
+    set_working_folder(Path.cwd())
+    go_first()
+    limit_memory(memory_limit)
     multiprocessing.set_start_method(None, force=True)  # spawned itself; loaders need not be
-    server = _Server(plugins)
+    server = _Server(tuple(os.path.abspath(file) for file in plugins), memory_limit)
+    _serve(server, pipe, log)
+
+
+def _serve(server: _Server, pipe: Connection, log: str) -> None:
+    own = os.getpid()
     while True:
         try:
             name, value = pipe.recv()
@@ -30,7 +48,10 @@ def worker_main(pipe: Connection, log: str, plugins: tuple[str, ...]) -> None:
         if name == "quit":
             os._exit(0)  # nothing is left to save, and torch takes its time to unload
         _redirect_output(log)  # again: the last check may have closed it
-        pipe.send(server.answer(name, value))
+        kind, answer = server.answer(name, value)
+        if os.getpid() != own:
+            os._exit(0)  # the user's code forked in a check: one process answers
+        pipe.send((kind, answer, server.is_spent))
 
 
 def _own_process_group() -> None:
@@ -38,6 +59,20 @@ def _own_process_group() -> None:
     if hasattr(os, "setsid"):
         with contextlib.suppress(OSError):
             os.setsid()
+
+
+def _end_with_the_parent() -> None:
+    """A check that hangs must not go on for ever where the parent was killed."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            wait([parent.sentinel])
+            if hasattr(os, "killpg"):
+                os.killpg(os.getpgid(0), signal.SIGKILL)
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _redirect_output(log: str) -> None:
@@ -56,35 +91,53 @@ def _redirect_output(log: str) -> None:
 class _Server:
     """Holds the one lab of this process."""
 
-    def __init__(self, plugins: tuple[str, ...]) -> None:
+    def __init__(self, plugins: tuple[str, ...], memory_limit: float) -> None:
         self.plugins = plugins
+        self.memory_limit = memory_limit
+        self.is_spent = False  # no memory was left: another process is to do the rest
         self.lab: Any = None
         self.profile: Any = None
 
     def answer(self, name: str, value: Any) -> tuple[str, Any]:
         """("ok", plain value) or ("error", plain description)."""
         try:
-            return "ok", getattr(self, f"do_{name}")(value)
+            return "ok", self._asked(name, value)
         except RecipeCheckError as error:
             plain = {"message": error.message, "hint": error.hint, "trace": error.trace}
-            return "error", plain | {"exit_code": error.exit_code}
+            return "error", self._seen(plain) | {"exit_code": error.exit_code}
         except UserCodeError as error:
-            return "error", {"message": str(error), "hint": "", "trace": error.trace}
+            plain = {"message": str(error), "hint": "", "trace": error.trace}
+            return "error", self._seen(plain)
         except BaseException as error:
-            message = f"{type(error).__name__}: {error}"
-            return "error", {"message": message, "hint": "", "trace": "", "exit_code": 4}
+            return "error", self._seen(_unforeseen(error))
+
+    def _asked(self, name: str, value: Any) -> Any:
+        """What loading sets up for a process is the target's way; later changes are undone."""
+        act = getattr(self, f"do_{name}")
+        if name == "load":
+            return act(value)
+        from recipe_check.surroundings import preserved
+
+        with preserved():
+            return act(value)
+
+    def _seen(self, plain: dict[str, Any]) -> dict[str, Any]:
+        """An error's message, with the limit of memory where that may be why."""
+        self.is_spent |= is_exhausted(plain["message"])
+        return plain | {"message": explained(plain["message"], self.memory_limit)}
 
     def do_load(self, value: Mapping[str, Any]) -> Any:
         from recipe_check.lab import Lab
+        from recipe_check.lazy import materialised
         from recipe_check.loading import load
         from recipe_check.request import LoadRequest
         from recipe_check.summary import describe
 
         request = from_plain(value, LoadRequest)
         subject = load(request)
-        self.lab = Lab(subject, checked_device(request.device), request.seed)
+        self.lab = materialised(Lab(subject, checked_device(request.device), request.seed))
         return {
-            "target": to_plain(describe(subject)),
+            "target": to_plain(describe(self.lab.subject)),
             "device": str(self.lab.device),
             "environment": environment(self.lab.device),
         }
@@ -105,7 +158,10 @@ class _Server:
         check = build(check_classes(self.plugins)[request.id], request.options)
         lab = self.lab if request.seed == self.lab.seed else self._lab_with(request.seed)
         with named(request.id):
-            return to_plain(run_check(check, lab, request.repeat))
+            plain = to_plain(run_check(check, lab, request.repeat))
+        if plain["verdict"]["status"] == Status.ERROR:
+            plain["verdict"] = self._seen(plain["verdict"])
+        return plain
 
     def _lab_with(self, seed: int) -> Any:
         from recipe_check.lab import Lab
@@ -131,6 +187,16 @@ class _Server:
         from recipe_check.summary import inputs, layers
 
         return to_plain(Summary(inputs=inputs(self.lab), layers=layers(self.lab)))
+
+
+def _unforeseen(error: BaseException) -> dict[str, Any]:
+    """Something that the user's code raises where nothing of the kind is expected, or our fault."""
+    message = f"{type(error).__name__}: {error}"
+    if not is_from_user(error):
+        return {"message": message, "hint": "", "trace": "", "exit_code": 4}
+    raised = as_user_error(error)
+    where = f" ({raised.file}, line {raised.line})" if raised.file else ""
+    return {"message": message + where, "hint": "", "trace": raised.trace}
 
 
 def checked_device(name: str) -> str:

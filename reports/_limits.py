@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from recipe_check.results import Bars, Detail, Images, Matrix, Series
 
+MOST_BYTES = 1_000_000  # of an HTML report
 MOST_BARS = 40
 MOST_LINES = 24
 MOST_CELLS = 32  # rows and columns of a heat map
 MOST_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a report has room for: rows of a table, characters of a text and of a long one, and
+    whether pictures of findings and of the rest are in it."""
+
+    rows: int
+    text: int
+    long: int
+    of_findings: bool
+    of_others: bool
+
+
+ROOMS = (
+    Room(rows=200, text=500, long=20_000, of_findings=True, of_others=True),
+    Room(rows=40, text=500, long=4_000, of_findings=True, of_others=False),
+    Room(rows=12, text=160, long=1_000, of_findings=False, of_others=False),
+    Room(rows=2, text=60, long=100, of_findings=False, of_others=False),
+)
 
 
 def bars_shown(detail: Bars) -> list[int]:

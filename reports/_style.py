@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from ._svg import compact
 from ._text import number, one_line
 
 # Every colour is drawn as on a light page and then named, so that the picture's own style sheet
@@ -75,29 +75,8 @@ def data_uri(draw: Callable[[], Figure]) -> str:
     with plotting():
         file = io.StringIO()
         draw().savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(_METADATA))
-    encoded = base64.b64encode(_small(file.getvalue()).encode()).decode()
+    encoded = base64.b64encode(compact(file.getvalue(), COLORS).encode()).decode()
     return f"data:image/svg+xml;base64,{encoded}"
-
-
-def _small(text: str) -> str:
-    """Colours by name with a style for dark pages, short font lists, no preamble."""
-    text = re.sub(r"<[^>]*>", _shorter, text[text.index("<svg") :])
-    return text.replace("<defs>", f"<defs><style>{_sheet()}</style>", 1)
-
-
-def _shorter(tag: re.Match[str]) -> str:
-    """One tag with two decimals and named colours; the texts between tags stay as they are."""
-    short = re.sub(r"font-family: [^;\"]*", "font-family: system-ui,sans-serif", tag[0])
-    short = re.sub(r"(\d\.\d\d)\d+", r"\1", short).replace(" \n", " ")
-    for name, (light, _) in COLORS.items():
-        short = short.replace(light, f"var(--{name})")
-    return short
-
-
-def _sheet() -> str:
-    light = ";".join(f"--{name}:{pair[0]}" for name, pair in COLORS.items())
-    dark = ";".join(f"--{name}:{pair[1]}" for name, pair in COLORS.items())
-    return f":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
 
 
 def axes_of(height: float, width: float = 6.3) -> tuple[Figure, Axes]:

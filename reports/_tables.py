@@ -95,12 +95,15 @@ def alt(detail: Detail) -> str:
 
 def layer_table(layers: tuple[Layer, ...]) -> Table:
     """The model summary, a row for each leaf module in the order of its first call."""
-    columns = ("layer", "kind", "output", "parameters", "trainable", "mean", "std", "‖gradient‖")
+    columns = (
+        "layer", "kind", "output shape", "parameters", "trainable", "activation mean",
+        "activation std", "gradient norm",
+    )  # fmt: skip
     rows = tuple(
         (
             layer.name or "(the model)",
             layer.kind,
-            " x ".join(map(str, layer.output_shape)),
+            " × ".join(map(str, layer.output_shape)),
             layer.parameters,
             layer.trainable,
             layer.activation_mean,

@@ -12,12 +12,12 @@ from recipe_check.errors import LoadError
 from recipe_check.lab import seed_everything
 from recipe_check.lineage import lines_recorded
 from recipe_check.loading.assemble import Assembler
+from recipe_check.loading.loaders import called
 from recipe_check.loading.module import import_target, training_caught
 from recipe_check.loading.names import NAMES
 from recipe_check.loading.script import capture
 from recipe_check.request import LoadRequest
 from recipe_check.subject import Subject
-from recipe_check.userframes import user_traceback
 
 
 def load(request: LoadRequest) -> Subject:
@@ -57,12 +57,7 @@ def _recipe_function(module: ModuleType, name: str) -> Callable[[], Any] | None:
 
 
 def _from_recipe(module: ModuleType, make: Callable[[], Any], request: LoadRequest) -> Assembler:
-    try:
-        parts = make(**request.kwargs)
-    except Exception as error:
-        raise LoadError(
-            f"recipe() raised {type(error).__name__}: {error}", "", user_traceback(error)
-        ) from error
+    parts = called(lambda: make(**request.kwargs), "recipe()", "it is called to make the parts")
     namespace = _namespace(parts)
     known = {name for names in NAMES.values() for name in names} | {"data", "val_data"}
     if not known & set(namespace):

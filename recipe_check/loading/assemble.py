@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from recipe_check.batches import takes_labels
+from recipe_check.copying import Parts, unwrap_compiled
 from recipe_check.errors import LoadError
 from recipe_check.lab import seed_everything
 from recipe_check.loading import find
@@ -28,7 +29,7 @@ from recipe_check.loading.names import (
 )
 from recipe_check.request import LoadRequest
 from recipe_check.results import Found
-from recipe_check.subject import DEFAULT_RATE, Parts, Subject, unwrap_compiled
+from recipe_check.subject import DEFAULT_RATE, Subject
 
 
 class Assembler:

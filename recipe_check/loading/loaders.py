@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from torch import nn
 
 from recipe_check.errors import LoadError
+from recipe_check.guard import is_callers
 from recipe_check.loading.names import Candidate, by_option
 from recipe_check.plugins import loader_classes
 from recipe_check.request import LoadRequest
@@ -82,7 +83,9 @@ def called(make: Callable[[], T], name: str, purpose: str) -> T:
         return make()
     except LoadError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if is_callers(error):
+            raise
         raise LoadError(
             f"`{name}` raised {type(error).__name__}: {error}", purpose, user_traceback(error)
         ) from error

@@ -89,7 +89,7 @@ def _run(load: Callable[[], Any], name: str) -> None:
     """Executes the target; whatever it raises becomes a LoadError with the user's frames."""
     try:
         load()
-    except (_TrainedOnImport, KeyboardInterrupt, LoadError):
+    except (_TrainedOnImport, LoadError):
         raise
     except SystemExit as error:
         raise LoadError(

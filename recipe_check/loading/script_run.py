@@ -52,8 +52,6 @@ def run_script(spec: ModuleSpec, watch: Watch, path: str) -> ModuleType:
             exec(code, vars(module))
     except Stopped:
         pass
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
         if watch.stepped is None:
             raise _failure(error, watch, path) from error

@@ -81,6 +81,7 @@ SCALED = {
     "divided-inside": (made(Dividing), pixels()),
     "divided-in-the-loader": (made(ConvNet), [(x / 255, y) for x, y in pixels()]),
     "norm-layer-first": (made(NormedFirst), columns([300.0] * 8)),
+    "norm-layer-before-uneven-columns": (made(NormedFirst), columns([1e-2, 1e3] * 4)),
     "digits-of-0-to-16": (made(ConvNet), [(x / 255 * 16, y) for x, y in pixels()]),
     "unit-norm-columns": (made(MLP), [(x * 0.048, y) for x, y in class_batches()]),
     "constant-column": (made(MLP), columns([1.0] * 7 + [0.0])),

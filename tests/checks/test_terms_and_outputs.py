@@ -64,7 +64,10 @@ def test_terms_that_say_nothing_are_left_out(lab_for) -> None:
         F.mse_loss(outputs[1], 1e6 + outputs[1].detach())  # a metric, not in the loss
         return terms()(outputs, y)
 
-    for loss in (satisfied, logged):
+    def sparse(outputs, y):
+        return terms()(outputs, y) + 1e-5 * F.l1_loss(outputs[1], torch.zeros_like(outputs[1]))
+
+    for loss in (satisfied, logged, sparse):
         lab = lab_for(made(TwoHeads), class_batches(), loss)
         assert judged(LossTerms(), lab).status is Status.PASS
     with pytest.raises(NotApplicable, match="single term"):
