@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from recipe_check import Location, tree
-from recipe_check.lab import preserved_rng
+from recipe_check.lab import preserved_rng, seed_everything
 from recipe_check.lineage import blamed, frozen_at, made_at, steps_recorded
 from recipe_check.probes.loops import user_files
 from recipe_check.userframes import relative
@@ -88,6 +88,7 @@ def _fetch(lab: Lab, number: int) -> tuple[list[torch.Tensor], list[torch.Tensor
     if not hasattr(source, "__getitem__"):
         return [], []
     with preserved_rng(), steps_recorded():
+        seed_everything(lab.seed + number)
         try:
             parts = lab.rig().split(source[number])
         except Exception:

@@ -98,7 +98,8 @@ def show(choice: Choice, /, **given: Any) -> None:
 def list_checks(plugins: Sequence[str]) -> None:
     """List all checks with stage, preset, severity, cost and what they need.
 
-    Severity is the worst that a check may say. Cost is in forward (F) and backward (B) passes over a batch, and in training steps (S).
+    Severity is the worst that a check may say. Cost is in forward (F) and backward (B) passes over
+    a batch, and in training steps (S).
     """
     from recipe_check.plugins import check_classes
 

@@ -65,8 +65,8 @@ def _copied(parts: Parts, memo: dict[int, Any]) -> Parts:
 
 def _complete(optimizer: Any, copied: Any, memo: dict[int, Any]) -> None:
     """Optimizers copy only state and groups; what else one keeps (LBFGS its flat parameters, a
-    wrapper the optimizer inside) is copied after them. Not so functions: the `step` that a scheduler
-    wraps around would still move the original's weights."""
+    wrapper the optimizer inside) is copied after them. Not so functions: the `step` that a
+    scheduler wraps would still move the original's weights."""
     for name, value in vars(optimizer).items() if optimizer is not None else ():
         if name not in vars(copied) and not callable(value) and not name.endswith("hooks"):
             setattr(copied, name, copy.deepcopy(value, memo))

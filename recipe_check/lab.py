@@ -44,7 +44,11 @@ def pick_device(name: str) -> torch.device:
 
 def seed_everything(seed: int) -> None:
     """Seeds torch (all devices), NumPy and random."""
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed queues calls for absent devices
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
 

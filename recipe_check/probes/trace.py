@@ -1,11 +1,12 @@
 """The shared probe: forward and backward over a few training batches, everything recorded.
 
-Cost: K forward and backward passes in training mode (K = 4), then 3 training steps on the copy
-and one more forward and backward pass for a second look at the gradients.
+Cost: K forward and backward passes in training mode (K = 4); where a tensor has no gradient, 3
+training steps on the copy and one more forward and backward pass for a second look.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from recipe_check.probes.entry import Entry, EntryObserver
 from recipe_check.probes.rectifiers import Rectifier, RectifierObserver
 from recipe_check.probes.saturation import Saturation, SaturationObserver
 from recipe_check.probes.watch import LossObserver, LossTerm, Watch
-from recipe_check.subject import densify
+from recipe_check.subject import can_fuse, densify
 
 if TYPE_CHECKING:
     from recipe_check.lab import Lab
@@ -37,7 +38,7 @@ class TensorGradient:
     shape: tuple[int, ...]
     weight_norm: float
     norms: tuple[float | None, ...]  # one a batch, at the initial weights
-    settled: float | None  # after three training steps on a copy
+    settled: float | None  # after three training steps, where some tensor had none at the start
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ def take_trace(lab: Lab) -> Trace:
     assert first is not None
     _more_positions(lab, rig, rectifiers)
     weights = [float(p.detach().norm()) for _, p in rig.trainable()]
-    settled = _settled_norms(lab, rig) if first[0] else [None] * len(weights)
+    unsure = first[0] and any(not n or not math.isfinite(n) for batch in norms for n in batch)
+    settled = _settled_norms(lab, rig) if unsure else [None] * len(weights)
     return Trace(
         losses=tuple(torch.stack(losses).tolist()),
         requires_grad=first[0],
@@ -171,7 +173,8 @@ def _dense(gradient: torch.Tensor) -> torch.Tensor:
 
 def _settled_norms(lab: Lab, rig: Rig) -> list[float | None]:
     """Gradient norms after three Adam steps: what is zero now was not zero by initialisation."""
-    optimizer = torch.optim.Adam(_dense_only([p for _, p in rig.trainable()]), lr=1e-3)
+    parameters = _dense_only([p for _, p in rig.trainable()])
+    optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=can_fuse(parameters))
     batches = lab.train_batches
     for number in range(SETTLING_STEPS):
         loss = rig.step(rig.put(batches[number % len(batches)])).loss

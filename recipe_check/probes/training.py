@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from recipe_check.lab import seed_everything
-from recipe_check.subject import densify
+from recipe_check.subject import can_fuse, densify
 
 if TYPE_CHECKING:
     from recipe_check.rig import Rig
@@ -34,7 +34,7 @@ class Fit:
     def __post_init__(self) -> None:
         parameters = [p for _, p in self.rig.trainable()]
         self.parameters = parameters
-        self.optimizer = torch.optim.Adam(parameters, lr=self.rate)
+        self.optimizer = torch.optim.Adam(parameters, lr=self.rate, fused=can_fuse(parameters))
 
     def steps(self, batches: Sequence[Any], count: int) -> list[float]:
         """Takes `count` steps over the batches in turn; returns their losses.
