@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,11 +14,12 @@ from recipe_check.lab import seed_everything
 from recipe_check.lineage import REORDERING
 from recipe_check.probes.training import Fit, held_losses
 
+from ._arm_values import Arm, Arms, Round
 from ._batch_fit import fit_batch
 from ._blame import input_line, target_line
-from ._rows import batch_size, input_axes, take
+from ._blanks import Places, blank, find_places, only_blank, own_leaves, permuted
+from ._calls import batch_size, input_axes, take
 from ._uninformative import see_level
-from .input_independent_baseline import Arm, Arms, Round
 from .overfit_one_batch import OverfitOneBatch
 
 if TYPE_CHECKING:
@@ -33,32 +33,24 @@ LEARN_BY_HEART = 1000  # steps on few samples, where 400 of each arm did not dec
 ROUND = 20  # steps between two looks at the held-out batches
 
 
-@dataclass(frozen=True)
-class Places:
-    """Positions of the input and target tensors among the leaves of a batch."""
-
-    inputs: tuple[int, ...]
-    targets: tuple[int, ...]
-
-
 def see_arms(lab: Lab, steps: int, seconds: float, decided: Any) -> Arms:
     """Trains the three arms in turn until `decided(arms)` or the budget ends."""
     rig = lab.rig().quiet()
-    places = _places(rig, lab.train_batches[0])
+    places = find_places(rig, lab.train_batches[0])
     if not places.targets:
         raise NotApplicable("the batch has no target apart from its inputs")
     if not lab.held_batches:
         raise NotApplicable("the loader has one batch: nothing can be held out")
-    train = [rig.put(_own(b)) for b in _enough(lab.train_batches)]
+    train = [rig.put(own_leaves(b)) for b in _enough(lab.train_batches)]
     if not _targets_matter(rig, train, places):
         raise NotApplicable("the loss does not use the targets of the batch")
-    held = _pieces(lab, rig, [rig.put(_own(b)) for b in lab.held_batches])
+    held = _pieces(lab, rig, [rig.put(own_leaves(b)) for b in lab.held_batches])
     fitted = OverfitOneBatch()
     fit = fit_batch(lab, fitted.steps, fitted.seconds, fitted.enough)
     arms = {
         "real": (train, held),
-        "zeros": ([_blank(b, places) for b in train], [_blank(b, places) for b in held]),
-        "permuted": (_permuted(train, places), held),
+        "zeros": ([blank(b, places) for b in train], [blank(b, places) for b in held]),
+        "permuted": (permuted(train, places), held),
     }
     runs = {name: Fit(lab.rig().quiet(), fit.best.rate) for name in arms}
     rounds: dict[str, list[Round]] = {name: [] for name in arms}
@@ -68,7 +60,7 @@ def see_arms(lab: Lab, steps: int, seconds: float, decided: Any) -> Arms:
     ):
         for name, (batches, pieces) in arms.items():
             rounds[name].append(_round(runs[name], batches, pieces))
-        found = _arms(lab, rounds, fit.progress, fit.best.rate, _only_blank(train[0], places))
+        found = _arms(lab, rounds, fit.progress, fit.best.rate, only_blank(train[0], places))
     if not decided(found) and fit.progress >= ABLE:
         small = Fit(lab.rig().quiet(), fit.best.rate)
         few = _first_samples(train)
@@ -137,22 +129,6 @@ def _arms(
     )
 
 
-def _own(batch: Any) -> Any:
-    """Every leaf an object of its own: labels may be the very tensor of the inputs."""
-    return tree.map_leaves(batch, torch.Tensor.clone)
-
-
-def _places(rig: Rig, batch: Any) -> Places:
-    batch = _own(batch)
-    parts = rig.split(batch)
-    targets = {id(leaf) for leaf in tree.leaves(parts.target)}
-    everything = list(enumerate(tree.leaves(batch)))
-    return Places(
-        tuple(place for place, leaf in everything if id(leaf) not in targets),
-        tuple(place for place, leaf in everything if id(leaf) in targets),
-    )
-
-
 def _targets_matter(rig: Rig, batches: Sequence[Any], places: Places) -> bool:
     """Whether other targets give another loss: the same in another order, or another batch's."""
     leaves = tree.leaves(batches[0])
@@ -169,56 +145,6 @@ def _loss(rig: Rig, batch: Any) -> float:
     with rig.looking():
         seed_everything(0)
         return float(rig.step(batch).loss.detach())
-
-
-def _is_mask(leaf: torch.Tensor) -> bool:
-    if leaf.dtype == torch.bool:
-        return True
-    whole = not leaf.is_floating_point() and not leaf.is_complex()
-    return whole and bool(((leaf == 0) | (leaf == 1)).all())
-
-
-def _blank(batch: Any, places: Places) -> Any:
-    """Float inputs zero, tokens all one valid token, masks kept."""
-    leaves = tree.leaves(batch)
-    changed = {}
-    for place in places.inputs:
-        leaf = leaves[place]
-        if _is_mask(leaf) or not leaf.numel():
-            continue
-        if leaf.is_floating_point() or leaf.is_complex():
-            changed[place] = torch.zeros_like(leaf)
-        else:
-            changed[place] = torch.full_like(leaf, int(leaf.flatten()[0]))
-    return tree.replace_leaves(batch, changed)
-
-
-def _only_blank(batch: Any, places: Places) -> bool:
-    """Whether nothing of the inputs is kept when they are blanked."""
-    leaves = tree.leaves(batch)
-    return not any(_is_mask(leaves[place]) for place in places.inputs)
-
-
-def _permuted(batches: Sequence[Any], places: Places) -> list[Any]:
-    """Targets dealt out again over all samples; within each batch where shapes differ."""
-    order_seed = 12345
-    result = [dict[int, torch.Tensor]() for _ in batches]
-    for place in places.targets:
-        parts = [tree.leaves(batch)[place] for batch in batches]
-        for number, part in enumerate(_dealt(parts, order_seed)):
-            result[number][place] = part
-    return [tree.replace_leaves(b, changed) for b, changed in zip(batches, result, strict=True)]
-
-
-def _dealt(parts: Sequence[torch.Tensor], seed: int) -> list[torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    if any(part.ndim == 0 for part in parts):
-        return list(parts)
-    if len({part.shape[1:] for part in parts}) == 1:
-        pool = torch.cat(list(parts))
-        order = torch.randperm(len(pool), generator=generator).to(pool.device)
-        return list(torch.split(pool[order], [len(part) for part in parts]))
-    return [p[torch.randperm(len(p), generator=generator).to(p.device)] for p in parts]
 
 
 def _pieces(lab: Lab, rig: Rig, held: list[Any]) -> list[Any]:

@@ -7,20 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from recipe_check import NotApplicable
-from recipe_check.lab import seed_everything
 from recipe_check.probes.training import Fit, run_until
-from recipe_check.probes.watch import LossObserver, LossTerm, Watch
 
+from ._batch_labels import Look, accuracy, chance, classes_of, label_table, look_at
 from ._causes import causes_of
 from ._dynamics import STEPS as SHOWN_STEPS
 from ._dynamics import Dynamics, first_filters
 from ._floor import attainable, distinct_rows, is_bounded
 from ._subset import few_rows
 from ._tested import TestedCause
-from ._uninformative import uninformative
 from .overfit_one_batch import Attempt, BatchFit, OverfitOneBatch
 
 if TYPE_CHECKING:
@@ -30,15 +26,6 @@ SAMPLES = 16
 RATES = (1e-3, 1e-2, 3e-4)  # Karpathy's constant for Adam is the last; most nets take the first
 NEGATIVE_FALL = 0.1  # of the loss's size: with all noise off, a fall by a tenth is no accident
 STALL_WINDOW = 60  # steps over which a run must still get on
-
-
-@dataclass(frozen=True)
-class _Look:
-    """The recorded terms of one pass, and whether they are the whole loss."""
-
-    terms: Sequence[LossTerm]
-    loss: float
-    whole: bool
 
 
 @dataclass(frozen=True)
@@ -73,7 +60,7 @@ def _fit(lab: Lab, steps: int, seconds: float, enough: float) -> Fitted:
     batch = few_rows(lab, rig, rig.put(lab.train_batches[0]), SAMPLES)
     if not rig.step(batch).loss.requires_grad:
         raise NotApplicable("the loss has no gradient (see gradient-norms)")
-    look = _look(rig, batch)
+    look = look_at(rig, batch)
     floor = _floor(rig, batch, look)
     attempts: list[Attempt] = []
     rigs: list[Rig] = []
@@ -85,21 +72,11 @@ def _fit(lab: Lab, steps: int, seconds: float, enough: float) -> Fitted:
     best = min(attempts, key=lambda a: a.final if math.isfinite(a.final) else math.inf)
     rig = rigs[attempts.index(best)]
     failed = best.progress < enough
-    causes = causes_of(lab, rig, batch, best.final, _look(rig, batch).terms) if failed else ()
+    causes = causes_of(lab, rig, batch, best.final, look_at(rig, batch).terms) if failed else ()
     return Fitted(rig, batch, _result(rig, batch, look, floor, attempts, best, causes))
 
 
-def _look(rig: Rig, batch: Any) -> _Look:
-    observer = LossObserver()
-    with rig.looking(), Watch(observer):
-        seed_everything(0)
-        loss = float(rig.step(batch).loss.detach())
-    total = sum(float(t.value.sum()) for t in observer.terms)
-    whole = bool(observer.terms) and abs(total - loss) <= 1e-3 * max(abs(loss), 1e-9)
-    return _Look(observer.terms, loss, whole)
-
-
-def _floor(rig: Rig, batch: Any, look: _Look) -> float | None:
+def _floor(rig: Rig, batch: Any, look: Look) -> float | None:
     """The attainable loss; None where it is not known or there is none."""
     if not look.whole or not all(is_bounded(term) for term in look.terms):
         return None
@@ -117,27 +94,27 @@ def _attempt(
     fit = Fit(rig, rate)
     rights: list[float] = []
     seen = Dynamics()
-    seen.keep(0, _classes(rig, batch))
+    seen.keep(0, classes_of(rig, batch))
 
     def done(run: Fit) -> bool:
         now = _tail(run.losses)
         if len(run.losses) in SHOWN_STEPS:
-            seen.keep(len(run.losses), _classes(rig, batch))
+            seen.keep(len(run.losses), classes_of(rig, batch))
         if not math.isfinite(now):
             return True
         fallen = progress(run.losses[0], now, floor)
         if fallen >= enough:
             return True
         if len(run.losses) % 50 == 0:
-            rights.append(_accuracy(rig, batch))
+            rights.append(accuracy(rig, batch))
             if rights[-1] == 1.0 and fallen >= 0.5:
                 return True
         return _stalled(run.losses, floor)
 
     run_until(fit, [batch], most=steps, seconds=seconds, done=done)
-    right = _accuracy(rig, batch)
+    right = accuracy(rig, batch)
     level = _tail(fit.losses)
-    seen.keep(len(fit.losses), _classes(rig, batch))
+    seen.keep(len(fit.losses), classes_of(rig, batch))
     way = progress(fit.losses[0], level, floor)
     return Attempt(rate, tuple(fit.losses), level, right, way, seen.table())
 
@@ -176,85 +153,27 @@ def _succeeded(attempt: Attempt, enough: float) -> bool:
     return attempt.progress >= enough or (attempt.accuracy == 1.0 and attempt.progress >= 0.5)
 
 
-def _classes(rig: Rig, batch: Any) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Predicted and true classes; None for other tasks. One forward pass."""
-    terms = _look(rig, batch).terms
-    return predictions(terms[0]) if terms else (None, None)
-
-
-def _accuracy(rig: Rig, batch: Any) -> float:
-    """Share of labels that the prediction gets right; NaN where there are none."""
-    predicted, target = _classes(rig, batch)
-    if predicted is None or target is None or not target.numel():
-        return math.nan
-    return float((predicted == target).double().mean())
-
-
-def predictions(term: LossTerm) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Predicted and true labels of a classification loss (ignored labels left out)."""
-    target, prediction = term.target, term.prediction.detach()
-    if not isinstance(target, torch.Tensor):
-        return None, None
-    if term.kind in ("cross_entropy", "nll_loss") and not target.is_floating_point():
-        chosen = prediction.argmax(1 if prediction.ndim > 1 else 0)
-        if chosen.shape != target.shape:
-            return None, None
-        ignored = term.kwargs.get("ignore_index", -100)
-        kept = target != ignored
-        return chosen[kept], target[kept]
-    if term.kind.startswith("binary_cross_entropy") and prediction.shape == target.shape:
-        limit = 0.0 if term.kind.endswith("logits") else 0.5
-        return (prediction > limit).to(target.dtype), (target > 0.5).to(target.dtype)
-    return None, None
-
-
 def _result(
-    rig: Rig, batch: Any, look: _Look, floor: float | None, attempts: Sequence[Attempt],
+    rig: Rig, batch: Any, look: Look, floor: float | None, attempts: Sequence[Attempt],
     best: Attempt, causes: Sequence[TestedCause],
 ) -> BatchFit:  # fmt: skip
     parameters = list(rig.model.parameters())
     return BatchFit(
         kind=look.terms[0].kind if look.terms else "",
         floor=floor,
-        chance=_chance(look),
+        chance=chance(look),
         attempts=tuple(attempts),
         best=best,
         head_trains=_head_trains(rig),
         frozen_share=sum(p.numel() for p in parameters if not p.requires_grad)
         / max(sum(p.numel() for p in parameters), 1),
-        labels=_label_table(rig, batch),
+        labels=label_table(rig, batch),
         causes=tuple(causes),
         filters=first_filters(rig),
     )
-
-
-def _chance(look: _Look) -> float | None:
-    if not look.whole:
-        return None
-    total = 0.0
-    for term in look.terms:
-        flat = uninformative(term)
-        if flat is None:
-            return None
-        total += float(term.replay(flat).double().mean())
-    return total
 
 
 def _head_trains(rig: Rig) -> bool:
     """Whether the last weight before the loss is trainable."""
     weights = [p for p in rig.model.parameters() if p.ndim >= 2]
     return bool(weights) and weights[-1].requires_grad
-
-
-def _label_table(rig: Rig, batch: Any) -> tuple[tuple[str, str], ...]:
-    """(label, prediction) of the fitted samples, at most 16."""
-    terms = _look(rig, batch).terms
-    if not terms:
-        return ()
-    predicted, target = predictions(terms[0])
-    if predicted is None or target is None:
-        predicted, target = terms[0].prediction, terms[0].target
-    if not isinstance(target, torch.Tensor) or predicted.numel() != target.numel():
-        return ()
-    pairs = zip(target.flatten()[:16].tolist(), predicted.flatten()[:16].tolist(), strict=True)
-    return tuple((f"{label:.4g}", f"{guess:.4g}") for label, guess in pairs)

@@ -13,19 +13,9 @@ from recipe_check.errors import UserCodeError
 from recipe_check.probes.watch import Watch, op_name
 from recipe_check.userframes import caller_location
 
+from ._calls import NOISE_SEED, forward_leaves, take
 from ._mixing import Op, mixing_op
-from ._rows import (
-    NOISE_SEED,
-    TOLERANCE,
-    Rows,
-    batch_statistics_in_eval,
-    change_of,
-    find_rows,
-    forward_leaves,
-    groups,
-    jitter,
-    take,
-)
+from ._rows import TOLERANCE, Rows, batch_statistics_in_eval, change_of, find_rows, groups, jitter
 from .batch_dependency import Dependency
 
 if TYPE_CHECKING:

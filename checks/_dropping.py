@@ -13,7 +13,7 @@ from recipe_check import Location
 from recipe_check.probes.watch import Watch, op_name
 from recipe_check.userframes import caller_location
 
-from ._rows import forward_leaves, model_call
+from ._calls import forward_leaves, model_call
 from .dropout import Dropping
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ import torch
 
 from recipe_check import Location, NotApplicable, tree
 
+from ._calls import Call, forward_leaves, model_call
 from ._mixing import record
-from ._rows import TOLERANCE, Call, forward_leaves, model_call
+from ._rows import TOLERANCE
 
 if TYPE_CHECKING:
     from recipe_check import Lab, Rig

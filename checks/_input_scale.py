@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from recipe_check.probes.entry import Entry
 
 SHOWN = 12
+LARGEST_SHARE = 0.02  # of the variance, made by one value
+OUTLIERS = 10.0
 LEAST_ROWS = 32  # of validation data, before its moments say anything
 
 
@@ -93,7 +95,26 @@ def _validation(lab: Lab, training: Moments) -> tuple[float, float] | None:
         return None
     found = scan(lab, validation=True)
     same = found.moments.count is not None and len(found.moments.mean) == len(training.mean)
-    return found.moments.overall if same and found.rows >= LEAST_ROWS else None
+    if not same or found.rows < LEAST_ROWS or _by_outliers(training, found.moments):
+        return None
+    return found.moments.overall
+
+
+def _by_outliers(one: Moments, other: Moments) -> bool:
+    """Whether a single value makes much of the deviation of either (incomes, amounts): then a
+    factor of ten between two samples of the same data is no surprise."""
+    small, large = sorted((one.overall[1], other.overall[1]))
+    return large <= OUTLIERS * small and (_has_outlier(one) or _has_outlier(other))
+
+
+def _has_outlier(seen: Moments) -> bool:
+    """Whether one value makes four times the share of the variance that the farthest one of as
+    many normal numbers makes, 2 ln(n) / n."""
+    assert seen.low is not None and seen.high is not None and seen.count is not None
+    mean, std = seen.overall
+    farthest = max(float(seen.high.max()) - mean, mean - float(seen.low.min()))
+    n = max(float(seen.count.sum()), 2.0)
+    return farthest**2 / max(n * std * std, 1e-300) > max(LARGEST_SHARE, 8 * math.log(n) / n)
 
 
 def _channels(seen: Moments) -> tuple[Channel, ...]:

@@ -10,7 +10,8 @@ from torch import nn
 from recipe_check import NotApplicable, tree
 from recipe_check.errors import UserCodeError
 
-from ._rows import Call, jitter, model_call
+from ._calls import Call, model_call
+from ._rows import jitter
 from .linearity import Deviation
 
 if TYPE_CHECKING:

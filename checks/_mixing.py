@@ -12,7 +12,8 @@ from recipe_check import Location, tree
 from recipe_check.probes.watch import Watch, op_name
 from recipe_check.userframes import caller_location
 
-from ._rows import TOLERANCE, Call, Rows, forward_leaves
+from ._calls import Call, forward_leaves
+from ._rows import TOLERANCE, Rows
 
 if TYPE_CHECKING:
     from recipe_check import Rig

@@ -35,6 +35,7 @@ def see_outputs(lab: Lab) -> Outputs:
         samples=after.shape[0],
         dead=(dead[0].module or dead[0].op) if dead else "",
         location=dead[0].location if dead else None,
+        progress=fitted.fit.progress,
     )
 
 

@@ -36,7 +36,11 @@ def see_schedule(lab: Lab) -> Plan:
     batches = when.batches or _batches(lab)
     epochs = when.epochs or EPOCHS
     planned = min(epochs * batches, MOST_STEPS)
-    rates, error = _dry_run(scheduler, optimizer, planned, 1 if when.per_batch else batches)
+    every = 1 if when.per_batch else min(batches, max(planned // epochs, 1))
+    rates, error = _dry_run(scheduler, optimizer, planned, every)
+    known = when.epochs is not None and when.per_batch is not None
+    if not known and len(rates) > every:
+        error = ""  # after a number of steps that the training may not take
     period = getattr(scheduler, "T_max", 0) if name == "CosineAnnealingLR" else 0
     steps = planned if when.per_batch else planned // batches
     return Plan(
@@ -44,7 +48,7 @@ def see_schedule(lab: Lab) -> Plan:
         rates=tuple(rates),
         per_batch=when.per_batch,
         epochs=epochs,
-        known=when.epochs is not None and when.per_batch is not None,
+        known=known,
         batches=batches,
         error=error,
         period=int(period) if period and steps > 1.2 * period else 0,
@@ -82,7 +86,9 @@ def _when(loops: list[Training]) -> _When:
     counted = loop.batch.count if "range(" in header else None
     partial = any(word in header for word in ("islice(", "zip(", "range(")) and counted is None
     if every and (partial or _is_left(loop.batch)):
-        return _When(event=event, epochs=epochs)
+        return _When(per_batch=True, event=event)
+    if loop.epoch is None and counted:
+        epochs = 1  # a loop over steps
     early = loop.epoch is not None and _is_left(loop.epoch)
     return _When(every, epochs, counted, event, early)
 

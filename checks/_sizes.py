@@ -12,7 +12,7 @@ from recipe_check import NotApplicable
 from recipe_check.errors import UserCodeError
 from recipe_check.lab import read_batches, seed_everything
 
-from ._rows import batch_size, input_axes, take
+from ._calls import batch_size, input_axes, take
 from .batch_size import Size, Sizes
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from recipe_check import NotApplicable, tree
 from recipe_check.errors import UserCodeError
 from recipe_check.lab import seed_everything
 
-from ._rows import batch_size, input_axes, take
+from ._calls import batch_size, input_axes, take
 
 if TYPE_CHECKING:
     from recipe_check import Lab, Rig

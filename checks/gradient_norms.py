@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recipe_check import (
-    Bars,
-    Cause,
-    CauseState,
     Fix,
     Location,
     Meta,
@@ -17,7 +14,8 @@ from recipe_check import (
     Verdict,
 )
 
-from ._depth import Decay, decay_over_depth
+from ._depth import decay_over_depth
+from ._gradient_views import decay_causes, graph_causes, largest_norm, plot_norms
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -114,7 +112,7 @@ class GradientNorms:
             verdict = look(seen)
             if verdict is not None:
                 return verdict
-        norms = [n for n in map(_norm, seen.tensors) if n is not None and n > 0]
+        norms = [n for n in map(largest_norm, seen.tensors) if n is not None and n > 0]
         span = f"{min(norms):.1e} to {max(norms):.1e}" if norms else "no trainable tensor"
         return Verdict(
             status=Status.PASS,
@@ -122,7 +120,7 @@ class GradientNorms:
             measured=span,
             expected="finite, none missing",
             values={"tensors": len(seen.tensors)},
-            details=_plot(seen),
+            details=plot_norms(seen),
         )
 
     def _detached(self, seen: Gradients) -> Verdict | None:
@@ -145,7 +143,7 @@ class GradientNorms:
             message=text,
             measured="no gradient",
             expected="a gradient for each weight",
-            causes=_graph_causes(seen),
+            causes=graph_causes(seen),
             fix=Fix(text=fix),
             location=seen.cut,
         )
@@ -164,7 +162,7 @@ class GradientNorms:
             expected="finite",
             location=seen.nonfinite,
             fix=Fix(text="guard logarithms, divisions and square roots with a small constant"),
-            details=_plot(seen),
+            details=plot_norms(seen),
         )
 
     def _silent(self, seen: Gradients) -> Verdict | None:
@@ -182,17 +180,19 @@ class GradientNorms:
             f"get no gradient, also after three steps: {names}",
             measured=f"{len(silent)} of {len(weights)} weights without gradient",
             expected="0",
-            causes=_graph_causes(seen),
+            causes=graph_causes(seen),
             fix=Fix(text="remove the detach (or no_grad, item, argmax) between them and the loss, "
                     "or leave them out of the optimizer"),
             location=seen.cut,
             values={"silent_share": share},
-            details=_plot(seen),
+            details=plot_norms(seen),
         )  # fmt: skip
 
     def _decay(self, seen: Gradients) -> Verdict | None:
         weights = [t for t in seen.tensors if len(t.shape) >= 2]
-        decay = decay_over_depth([_norm(t) for t in weights], [t.weight_norm for t in weights])
+        decay = decay_over_depth(
+            [largest_norm(t) for t in weights], [t.weight_norm for t in weights]
+        )
         if decay is None or decay.factor > self.decay_warn:
             return None
         return Verdict(
@@ -201,15 +201,15 @@ class GradientNorms:
             "the first layers stay at their random start",
             measured=f"factor {decay.factor:.1e} over {decay.layers} layers",
             expected=f"above {self.decay_warn:g}",
-            causes=_decay_causes(decay),
+            causes=decay_causes(decay),
             fix=Fix(text="add residual connections or normalisation, or use ReLU-like activations "
                     "with He initialisation"),
             values={"decay": decay.factor},
-            details=_plot(seen),
+            details=plot_norms(seen),
         )  # fmt: skip
 
     def _large(self, seen: Gradients) -> Verdict | None:
-        norms = [n for n in map(_norm, seen.tensors) if n is not None]
+        norms = [n for n in map(largest_norm, seen.tensors) if n is not None]
         total = math.sqrt(sum(n * n for n in norms))
         if total <= self.largest:
             return None
@@ -220,64 +220,10 @@ class GradientNorms:
             expected=f"below {self.largest:g}",
             fix=Fix(text="scale inputs and targets, average the loss, or clip the gradient"),
             values={"global_norm": total},
-            details=_plot(seen),
+            details=plot_norms(seen),
         )
-
-
-def _norm(tensor: TensorGradient) -> float | None:
-    """The largest over the batches."""
-    known = [n for n in tensor.norms if n is not None]
-    return max(known) if known else None
 
 
 def _alive(tensor: TensorGradient) -> bool:
     later = (tensor.settled,)
     return any(n is not None and n != 0 for n in (*tensor.norms, *later))
-
-
-def _graph_causes(seen: Gradients) -> tuple[Cause, ...]:
-    cut = seen.cut
-    return (
-        Cause(
-            title="an operation leaves the autograd graph",
-            state=CauseState.MATCHES if cut else CauseState.RULED_OUT,
-            evidence=f"{cut.op} at {cut}" if cut else "no detach, item, argmax … on the way",
-        ),
-        Cause(
-            title="a dead rectifier blocks the gradient",
-            state=CauseState.MATCHES if seen.dead else CauseState.RULED_OUT,
-            evidence=f"{seen.dead} never fires" if seen.dead else "",
-            check="dead-relu",
-        ),
-        Cause(
-            title="parameters are frozen",
-            state=CauseState.MATCHES if not seen.trainable else CauseState.RULED_OUT,
-            evidence=f"{seen.trainable} of {seen.trainable + seen.frozen} tensors are trainable",
-        ),
-    )
-
-
-def _decay_causes(decay: Decay) -> tuple[Cause, ...]:
-    return (
-        Cause(
-            title="each layer multiplies the gradient by the same small factor",
-            state=CauseState.MATCHES,
-            evidence=f"correlation of log norm with depth {decay.correlation:.2f}",
-        ),
-    )
-
-
-def _plot(seen: Gradients) -> tuple[Bars, ...]:
-    shown = [t for t in seen.tensors if len(t.shape) >= 2] or list(seen.tensors)
-    if not shown:
-        return ()
-    return (
-        Bars(
-            title="Gradient norm of each weight, by depth",
-            value_label="norm of the gradient",
-            names=tuple(t.name for t in shown),
-            values=tuple(_norm(t) or 0.0 for t in shown),
-            log_y=True,
-            caption="At the initial weights, the largest over four batches; first layer on top",
-        ),
-    )

@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, ClassVar
 from msgspec.structs import replace
 
 from recipe_check import (
-    Bars,
-    Cause,
-    CauseState,
-    Fix,
-    Mark,
     Meta,
     NotApplicable,
     Status,
-    Table,
     Verdict,
 )
+
+from ._initial_views import average, causes_of_level, fix_of, formula, plot_level, terms_table
 
 _ORDER = (Status.FAIL, Status.WARN, Status.PASS)
 
@@ -108,24 +104,24 @@ class InitialLoss:
             worst,
             message=f"{level.kind} (term {verdicts.index(worst) + 1} of {len(seen)}): "
             f"{worst.message}",
-            details=(*worst.details, _terms_table(seen)),
+            details=(*worst.details, terms_table(seen)),
         )
 
     def _verdict(self, seen: LossLevel) -> Verdict:
-        measured = _mean([s.measured for s in seen.samples])
-        expected = _mean([s.expected for s in seen.samples])
+        measured = average([s.measured for s in seen.samples])
+        expected = average([s.expected for s in seen.samples])
         status, message = self._decide(seen, measured, expected)
         bad = status is not Status.PASS
         return Verdict(
             status=status,
             message=message,
             measured=f"{measured:.4g}",
-            expected=f"{expected:.4g}" + _formula(seen, expected),
-            causes=_causes(seen, measured, expected) if bad else (),
-            fix=_fix(seen, measured, expected) if bad else None,
+            expected=f"{expected:.4g}" + formula(seen, expected),
+            causes=causes_of_level(seen, measured, expected) if bad else (),
+            fix=fix_of(seen, measured, expected) if bad else None,
             location=seen.location if bad else None,
             values={"measured": measured, "expected": expected, "logit_std": seen.spread},
-            details=(_plot(seen, expected),),
+            details=(plot_level(seen, expected),),
         )
 
     def _decide(self, seen: LossLevel, measured: float, expected: float) -> tuple[Status, str]:
@@ -142,7 +138,7 @@ class InitialLoss:
             return Status.WARN, (
                 f"the loss is a sum over {seen.batch} samples: its gradient grows with the batch"
             )
-        floor = _mean([min(s.best_constant, s.expected) for s in seen.samples])
+        floor = average([min(s.best_constant, s.expected) for s in seen.samples])
         if seen.classifying and floor > 0 and measured < self.low * floor - spread:
             return Status.WARN, (
                 f"the untrained model's loss {measured:.3g} is far below chance ({floor:.3g}): "
@@ -151,98 +147,13 @@ class InitialLoss:
         return Status.PASS, f"the loss starts at {measured:.4g}, chance is {expected:.4g}"
 
 
-def _terms_table(seen: tuple[LossLevel, ...]) -> Table:
-    return Table(
-        title="Terms of the loss",
-        columns=("term", "measured", "expected"),
-        rows=tuple(
-            (level.kind, _mean([s.measured for s in level.samples]),
-             _mean([s.expected for s in level.samples]))
-            for level in seen
-        ),
-    )  # fmt: skip
-
-
 def _far(measured: float, expected: float, ratio: float, what: str) -> str:
     return f"the loss {what}: {measured:.4g} against {expected:.4g} for chance ({ratio:.3g} times)"
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _standard_error(values: list[float]) -> float:
     if len(values) < 2:
         return 0.0
-    mean = _mean(values)
+    mean = average(values)
     variance = sum((v - mean) ** 2 for v in values) / (len(values) - 1)
     return math.sqrt(variance / len(values))
-
-
-def _formula(seen: LossLevel, expected: float) -> str:
-    """` (ln 10)` where that is what it is."""
-    if seen.classes > 1 and abs(expected - math.log(seen.classes)) < 1e-3:
-        return f" (ln {seen.classes})"
-    return ""
-
-
-def _causes(seen: LossLevel, measured: float, expected: float) -> tuple[Cause, ...]:
-    excess, gaussian = measured - expected, seen.spread**2 / 2
-    wide = seen.classifying and seen.spread > 1.0 and excess > 0
-    raw = max(seen.input_std, abs(seen.input_mean)) > 10
-    far = not seen.classifying and abs(seen.target_mean) > 2 * max(seen.target_std, 1e-12)
-    return (
-        Cause(
-            title="the last layer starts too large",
-            state=_state(wide),
-            evidence=f"logits have standard deviation {seen.spread:.3g}; Gaussian ones of that "
-            f"size cost about {gaussian:.3g} above chance",
-        ),
-        Cause(
-            title="the inputs are not scaled",
-            state=_state(raw),
-            evidence=f"input mean {seen.input_mean:.3g}, standard deviation {seen.input_std:.3g}",
-            check="input-scale",
-        ),
-        Cause(
-            title="the targets are far from zero",
-            state=_state(far),
-            evidence=f"target mean {seen.target_mean:.3g}, standard deviation "
-            f"{seen.target_std:.3g}",
-            check="target-scale",
-        ),
-        Cause(
-            title="the loss is summed over the batch (reduction='sum')",
-            state=_state(seen.summed),
-            check="loss-contract",
-        ),
-    )
-
-
-def _state(matches: bool) -> CauseState:
-    return CauseState.MATCHES if matches else CauseState.RULED_OUT
-
-
-def _fix(seen: LossLevel, measured: float, expected: float) -> Fix:
-    if max(seen.input_std, abs(seen.input_mean)) > 10:
-        return Fix(text="scale the inputs to mean 0 and standard deviation 1 (or to 0..1)")
-    if seen.summed:
-        return Fix(text="use reduction='mean', or divide by the number of samples")
-    if not seen.classifying:
-        return Fix(text=f"standardise the targets, or set the last bias to their mean "
-                   f"({seen.target_mean:.4g})")  # fmt: skip
-    if measured < expected:
-        return Fix(text="make sure that the input does not contain the label")
-    return Fix(text="initialise the last layer small (embeddings and heads with std 0.02)")
-
-
-def _plot(seen: LossLevel, expected: float) -> Bars:
-    return Bars(
-        title="Loss of the untrained model",
-        value_label=f"{seen.kind}",
-        names=tuple(f"batch {number + 1}" for number in range(len(seen.samples))),
-        values=tuple(sample.measured for sample in seen.samples),
-        marks=(Mark(name="chance", value=expected),),
-        caption="One stick for each batch and initialisation; the line is the loss of the "
-        "uninformative prediction on the same targets",
-    )

@@ -143,7 +143,7 @@ class LrSchedule:
         when = {True: "every batch", False: "every epoch", None: "every epoch (assumed)"}
         how = f"{seen.name}, stepped {when[seen.per_batch]} for {seen.epochs} epochs"
         sure = seen.known and not seen.early
-        if seen.error and (sure or len(seen.rates) <= seen.batches):  # else it may not come to it
+        if seen.error and not (seen.early and len(seen.rates) > seen.batches):
             status = Status.FAIL if seen.known else Status.WARN
             return (
                 status,

@@ -23,6 +23,7 @@ class Outputs:
     samples: int
     dead: str  # a rectifier that is almost dead, '' where there is none
     location: Location | None
+    progress: float = 1.0  # how far the batch was fitted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +101,12 @@ class OutputCollapse:
                     state=CauseState.MATCHES if seen.dead else CauseState.RULED_OUT,
                     evidence=seen.dead,
                     check="dead-relu",
+                ),
+                Cause(
+                    title="the batch could not be fitted",
+                    state=CauseState.MATCHES if seen.progress < 0.5 else CauseState.RULED_OUT,
+                    evidence=f"the loss went {seen.progress:.0%} of its way",
+                    check="overfit-one-batch",
                 ),
                 Cause(
                     title="the outputs were equal from the start",

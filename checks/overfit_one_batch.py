@@ -133,8 +133,9 @@ class OverfitOneBatch:
         return fit_batch(lab, self.steps, self.seconds, self.enough)
 
     def borderline(self, seen: BatchFit) -> bool:
-        """Near what passes, or near what fails."""
-        if self._status(seen) is Status.PASS:
+        """Near what passes, or near what fails, and nothing tested explains it."""
+        explained = any(c.cause.state is CauseState.MATCHES for c in seen.causes)
+        if explained or self._status(seen) is Status.PASS:
             return False
         near = abs(seen.progress - self.enough) < 0.05 or abs(seen.progress - self.least) < 0.1
         return near and math.isfinite(seen.best.final)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedBuffer, is_lazy
 
 from recipe_check.errors import UserCodeError
 from recipe_check.guard import as_user_error, is_callers
@@ -53,7 +54,7 @@ def _uncopyable(model: nn.Module, error: BaseException) -> UserCodeError:
         f"{type(model).__name__} cannot be copied ({raised}), and the checks work on copies: "
         "give a function without arguments that makes it, such as make_model()"
     )
-    return UserCodeError(text, raised.trace, raised.file, raised.line)
+    return UserCodeError(text, raised.trace, raised.file, raised.line, raised.source)
 
 
 def _copied(parts: Parts, memo: dict[int, Any]) -> Parts:
@@ -73,11 +74,15 @@ def _complete(optimizer: Any, copied: Any, memo: dict[int, Any]) -> None:
 
 
 def _detached(model: nn.Module) -> dict[int, Any]:
-    """Tensors kept on a module that are results of an operation (old-style weight norm) cannot
-    be deep-copied by torch; they are copied as plain values, since every forward pass remakes
-    them."""
+    """What torch does not copy: tensors kept on a module that are results of an operation
+    (old-style weight norm; as plain values, since every forward pass remakes them), and buffers
+    of lazy layers."""
     held = (value for module in model.modules() for value in _attribute_tensors(module))
-    return {id(value): value.detach().clone() for value in held if not value.is_leaf}
+    found: dict[int, Any] = {id(v): v.detach().clone() for v in held if not v.is_leaf}
+    for buffer in model.buffers():
+        if is_lazy(buffer):
+            found[id(buffer)] = UninitializedBuffer(device=buffer.device, dtype=buffer.dtype)
+    return found
 
 
 def _sharing(parts: Parts, _: Callable[[], nn.Module] | None) -> Parts:

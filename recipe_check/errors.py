@@ -34,10 +34,14 @@ class NotApplicable(Exception):
 
 
 class UserCodeError(Exception):
-    """The user's model, loss or loader raised while a check ran; `trace` holds their frames."""
+    """The user's model, loss or loader raised while a check ran; `trace` holds their frames,
+    `source` is the text of the line."""
 
-    def __init__(self, message: str, trace: str = "", file: str = "", line: int = 0) -> None:
+    def __init__(
+        self, message: str, trace: str = "", file: str = "", line: int = 0, source: str = ""
+    ) -> None:
         super().__init__(message)
         self.trace = trace
         self.file = file
         self.line = line
+        self.source = source

@@ -38,6 +38,6 @@ def guarded(who: str = "") -> Iterator[None]:
 def as_user_error(error: BaseException, who: str = "") -> UserCodeError:
     """The error with the innermost line of the user's that it passed through."""
     where = error_location(error)
-    file, line = (where.file, where.line) if where else ("", 0)
+    place = (where.file, where.line, where.source) if where else ("", 0, "")
     said = f"{type(error).__name__}: {error}"
-    return UserCodeError(f"{who} raised {said}" if who else said, user_traceback(error), file, line)
+    return UserCodeError(f"{who} raised {said}" if who else said, user_traceback(error), *place)

@@ -65,7 +65,9 @@ def _verdict(check: Check, lab: Lab, repeat: int) -> Verdict:
 
 
 def _user_error(error: UserCodeError) -> Verdict:
-    location = Location(file=error.file, line=error.line) if error.file else None
+    location = None
+    if error.file:
+        location = Location(file=error.file, line=error.line, source=error.source)
     where = f" at {location}" if location else ""
     return Verdict(
         status=Status.ERROR,

@@ -31,6 +31,7 @@ ROOMS = (
     Room(rows=40, text=500, long=4_000, of_findings=True, of_others=False),
     Room(rows=12, text=160, long=1_000, of_findings=False, of_others=False),
     Room(rows=2, text=60, long=100, of_findings=False, of_others=False),
+    Room(rows=1, text=20, long=40, of_findings=False, of_others=False),
 )
 
 

@@ -147,7 +147,8 @@ def _lollipop(axes: Axes, place: int, value: float, start: float) -> None:
     axes.plot([drawn], [place], marker="o", color=color(name), markersize=5,
               markerfacecolor=color(name if shown else "page"))  # fmt: skip
     axes.annotate(f"{value:.3g}", (drawn, place), xytext=(6, 0), textcoords="offset points",
-                  va="center", fontsize=9, color=color("muted" if shown else name))  # fmt: skip
+                  va="center", fontsize=9, color=color("muted" if shown else name),
+                  bbox={"facecolor": color("page"), "linewidth": 0, "pad": 1})  # fmt: skip
 
 
 def _vertical(axes: Axes, mark: Mark, place: int, *, left: bool) -> None:

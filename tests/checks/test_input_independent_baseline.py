@@ -7,13 +7,8 @@ import torch
 from torch import nn
 
 from recipe_check import NotApplicable, Status
-from recipe_check.checks.input_independent_baseline import (
-    Arm,
-    Arms,
-    InputIndependentBaseline,
-    Round,
-    gain,
-)
+from recipe_check.checks._arm_values import Arm, Arms, Round, gain
+from recipe_check.checks.input_independent_baseline import InputIndependentBaseline
 from tests.nets import (
     MLP,
     ConvNet,

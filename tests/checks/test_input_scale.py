@@ -107,6 +107,15 @@ def test_validation_data_with_another_preprocessing_fails(lab_for) -> None:
         assert ("scaled differently" in verdict.message) is (status is not Status.PASS)
 
 
+def test_outliers_may_be_missing_from_the_validation_data(lab_for) -> None:
+    incomes = np.random.default_rng(3).pareto(1.5, (2000, 8)).astype(np.float32)
+    batches = [(torch.from_numpy(x), torch.arange(50) % 3) for x in np.split(incomes, 40)]
+    for held, status in ((1.0, Status.PASS), (255.0, Status.FAIL)):
+        validation = [(x * held, y) for x, y in batches[36:]]
+        lab = lab_for(made(MLP), batches[:36], CE, val_loader=validation)
+        assert judged(InputScale(), lab).status is status
+
+
 def test_tokens_have_no_scale(lab_for) -> None:
     with pytest.raises(NotApplicable, match="no floats"):
         InputScale().measure(lab_for(made(TokenNet), token_batches(), next_token))

@@ -32,9 +32,7 @@ def faulty(*ids: str, timeout: float = 60.0, **options: Any) -> dict[str, Result
         return {result.id: result for result in engine.run(jobs_for(ids, (PLUGIN,)))}
 
 
-def checked(
-    file: Path, *ids: str, **options: Any
-) -> tuple[Mapping[str, Result], LoadError | None]:
+def checked(file: Path, *ids: str, **options: Any) -> tuple[Mapping[str, Result], LoadError | None]:
     """The results of checks on a file by id, and why its first step does not run."""
     with Engine(LoadRequest(target=str(file)), **{"budget": 300.0} | options) as engine:
         engine.load()

@@ -19,7 +19,9 @@ def test_a_killed_crashed_or_left_process_costs_one_result() -> None:
 
 
 def test_a_step_or_loader_that_hangs_is_stopped_even_inside_c() -> None:
-    found = faulty("forward-hang", "fine-0", "forward-hang_in_c", "fine-1", "loader-hang", timeout=4)
+    found = faulty(
+        "forward-hang", "fine-0", "forward-hang_in_c", "fine-1", "loader-hang", timeout=4
+    )
     for id in ("forward-hang", "forward-hang_in_c", "loader-hang"):
         assert found[id].status is Status.ERROR
         assert "took longer than 4 s and was stopped" in found[id].verdict.message
@@ -42,7 +44,9 @@ def test_exceptions_that_are_no_errors_name_the_users_line() -> None:
 
 def test_a_fork_closed_streams_and_a_flood_of_output_change_nothing() -> None:
     found = faulty("forward-fork", "forward-close", "forward-shout", "fine-0")
-    assert {result.verdict.message for result in found.values()} == {found["fine-0"].verdict.message}
+    assert {result.verdict.message for result in found.values()} == {
+        found["fine-0"].verdict.message
+    }
     assert {result.status for result in found.values()} == {Status.PASS}
 
 
