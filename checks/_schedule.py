@@ -32,7 +32,8 @@ def see_schedule(lab: Lab) -> Plan:
     if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
         raise NotApplicable("ReduceLROnPlateau depends on the loss")
     optimizer = getattr(scheduler, "optimizer", optimizer)
-    when = _when(lab.training_loops)
+    own = lab.subject.stepping
+    when = _When(own.per_batch, own.epochs) if own else _when(lab.training_loops)
     batches = when.batches or _batches(lab)
     epochs = when.epochs or EPOCHS
     planned = min(epochs * batches, MOST_STEPS)

@@ -18,6 +18,14 @@ DEFAULT_RATE = 3e-4  # Adam at Karpathy's constant, used when the target has no 
 
 
 @dataclass(frozen=True)
+class Stepping:
+    """When a library steps the scheduler, and for how many epochs (None where it is not said)."""
+
+    per_batch: bool
+    epochs: int | None
+
+
+@dataclass(frozen=True)
 class Subject:
     """A loaded target. `original` is the user's own objects: checks get copies only."""
 
@@ -29,6 +37,7 @@ class Subject:
     training_step: Callable[..., Any] | None = None
     build_model: Callable[[], nn.Module] | None = None  # a factory or class: fresh initialisation
     build_optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None
+    stepping: Stepping | None = None  # of the scheduler; None: read from the user's loop
     found: tuple[Found, ...] = ()
     notes: tuple[str, ...] = ()
     created: Mapping[str, Location] = field(default_factory=dict)  # module name -> its line

@@ -66,6 +66,7 @@ class Assembler:
             training_step=step,
             build_model=build_model,
             build_optimizer=build_optimizer,
+            stepping=self.roles.stepping,
             found=tuple(self.found),
             notes=(*self.notes, *self.roles.notes),
             created=creation_lines(model),

@@ -16,6 +16,7 @@ from recipe_check.loading import find
 from recipe_check.loading.loaders import Roles, Scene, called
 from recipe_check.loading.names import Candidate, can_call_bare
 from recipe_check.loading.silence import Silence
+from recipe_check.subject import Stepping
 
 AS_TRAIN = "it is called as Trainer.train does"
 
@@ -50,7 +51,10 @@ class HuggingFace:
             made = Optimization(trainer, _steps(trainer.args, roles.get("data")))
             roles["optimizer"] = Candidate(made.optimizer, "create_optimizer", how)
             roles["scheduler"] = Candidate(made.scheduler, "create_scheduler", how)
-        return Roles(roles, _notes(trainer.args))
+        limited = trainer.args.max_steps > 0  # then epochs say nothing
+        epochs = None if limited else max(round(float(trainer.args.num_train_epochs)), 1)
+        stepping = Stepping(per_batch=True, epochs=epochs)
+        return Roles(roles, _notes(trainer.args), stepping=stepping)
 
 
 def _trainer(scene: Scene) -> Candidate | None:

@@ -14,6 +14,7 @@ from recipe_check.guard import is_callers
 from recipe_check.loading.names import Candidate, by_option
 from recipe_check.plugins import loader_classes
 from recipe_check.request import LoadRequest
+from recipe_check.subject import Stepping
 from recipe_check.userframes import user_traceback
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class Roles:
     candidates: Mapping[str, Candidate] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     prepare: Callable[[nn.Module], None] | None = None  # what a new model needs before use
+    stepping: Stepping | None = None  # when the library steps the scheduler
 
 
 class Loader(Protocol):

@@ -50,6 +50,7 @@ HOSTILE = {
     "template": "{{ 7 * 7 }}{% raw %}",
 }
 
+_STAGES = {"label-range": "data", "update-ratio": "model"}
 STEPS = tuple(float(step) for step in range(0, 400, 8))
 
 
@@ -72,6 +73,9 @@ def sample_report(text: str = "DigitNet") -> Report:
                 title="Labels fit the outputs"),
         _result("gradient-check", Verdict(status=Status.ERROR, message=f"broke: {text}"),
                 title="The gradient could not be checked", traceback=f"Traceback\n  {text}"),
+        _result("known-before", Verdict(status=Status.FAIL, message=f"{text} was there before"),
+                title="It was there before",
+                suppressed=Suppression(reason=f"it is in {text}.json", baseline=f"{text}.json")),
         _result("update-ratio", Verdict(status=Status.WARN, message=f"{text} moves far",
                                         measured="4.3e-02", expected="1e-4 to 1e-2"),
                 title="The first step is large",
@@ -90,6 +94,7 @@ def sample_report(text: str = "DigitNet") -> Report:
                  text=f"flatten without moving axis 0 {text}", location=place),
             Root(title="Rectified units never fire", check="dead-relu", explains=("dead-relu",)),
         ),
+        notes=(f"the suppression of initial-loss ({text}) is unused: the check passed",),
     )  # fmt: skip
 
 
@@ -161,12 +166,18 @@ def _failures(text: str) -> tuple[Result, ...]:
         measured="loss 2.3 → 2.15",
         expected="below 0.115",
         causes=(Cause(title="samples mix", state=CauseState.MATCHES, check="batch-dependency"),),
-        details=(_curves(text),),
+        details=(_curves(text), _seeds(text)),
     )
     return (
         _result("batch-dependency", leak, title="Samples of one batch influence each other"),
         _result("overfit-one-batch", stuck, title="Cannot learn one batch by heart"),
     )
+
+
+def _seeds(text: str) -> Table:
+    rows = ((0, "fail", "loss 2.3 → 2.15"), (1, "fail", text), (2, "warn", "loss 2.3 → 0.9"))
+    columns = ("seed", "verdict", "measured")
+    return Table(title="The same check with other seeds", columns=columns, rows=rows)
 
 
 def _pairs(text: str) -> Matrix:
@@ -207,7 +218,7 @@ def _norms(text: str) -> Bars:
 def _result(id: str, verdict: Verdict, title: str = "", **more: Any) -> Result:
     return Result(
         id=id,
-        stage="skeleton",
+        stage=_STAGES.get(id, "skeleton"),
         title=title or id,
         verdict=verdict,
         about="Takes the gradient of one row.",

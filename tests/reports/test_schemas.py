@@ -59,8 +59,8 @@ ODD = {
         Verdict(status=Status.WARN, message="m", location=Location(file="", line=0)),
         Verdict(status=Status.ERROR, message=""),
     ),
-    "same-check-twice": report_of(
-        *[Verdict(status=Status.FAIL, message="m", location=Location(file="a b.py", line=3))] * 2
+    "spaces": report_of(
+        Verdict(status=Status.FAIL, message="m", location=Location(file="a b/c d.py", line=3))
     ),
 }
 
