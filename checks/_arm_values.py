@@ -55,6 +55,14 @@ class Arms:
         return self.real.rounds[-1].step
 
 
+def faster(real: Arm, control: Arm, scale: float) -> float:
+    """How far the training loss of the real arm is below the control's after as many steps, in
+    units of `scale`: random labels are learned more slowly than real ones (Zhang et al. 2017)."""
+    last = control.rounds[-1]
+    same = [r for r in real.rounds if r.step == last.step]
+    return (last.train - same[-1].train) / max(abs(scale), 1e-12) if same else 0.0
+
+
 def gain(real: Round, control: Round) -> tuple[float, float]:
     """Relative advantage of the real arm on held-out pieces, and its paired t statistic."""
     differences = [c - r for r, c in zip(real.held, control.held, strict=True)]

@@ -59,7 +59,7 @@ def see_arms(lab: Lab, steps: int, seconds: float, decided: Any) -> Arms:
         decided(found) or found.steps >= steps or time.monotonic() - start > seconds
     ):
         for name, (batches, pieces) in arms.items():
-            rounds[name].append(_round(runs[name], batches, pieces))
+            rounds[name].append(_round_of(name, runs[name], batches, pieces))
         found = _arms(lab, rounds, fit.progress, fit.best.rate, only_blank(train[0], places))
     if not decided(found) and fit.progress >= ABLE:
         small = Fit(lab.rig().quiet(), fit.best.rate)
@@ -100,6 +100,16 @@ def _enough(batches: Sequence[Any]) -> list[Any]:
         found.append(batch)
         rows += next((len(leaf) for leaf in tree.leaves(batch) if leaf.ndim), 1)
     return found
+
+
+def _round_of(name: str, run: Fit, batches: Sequence[Any], held: Sequence[Any]) -> Round:
+    """A round of an arm; a control that the model cannot take is no control."""
+    try:
+        return _round(run, batches, held)
+    except UserCodeError as error:
+        if name == "real":
+            raise
+        raise NotApplicable(f"the model does not run on the {name} control: {error}") from error
 
 
 def _round(run: Fit, batches: Sequence[Any], held: Sequence[Any], after: int = 0) -> Round:

@@ -15,6 +15,7 @@ from ._causes import causes_of
 from ._dynamics import STEPS as SHOWN_STEPS
 from ._dynamics import Dynamics, first_filters
 from ._floor import attainable, distinct_rows, is_bounded
+from ._game import is_game
 from ._subset import few_rows
 from ._tested import TestedCause
 from .overfit_one_batch import Attempt, BatchFit, OverfitOneBatch
@@ -72,6 +73,9 @@ def _fit(lab: Lab, steps: int, seconds: float, enough: float) -> Fitted:
     best = min(attempts, key=lambda a: a.final if math.isfinite(a.final) else math.inf)
     rig = rigs[attempts.index(best)]
     failed = best.progress < enough
+    if failed and is_game(rig, batch):
+        raise NotApplicable("terms of the loss train different parts of the model: a game has no "
+                            "level to reach")  # fmt: skip
     causes = causes_of(lab, rig, batch, best.final, look_at(rig, batch).terms) if failed else ()
     return Fitted(rig, batch, _result(rig, batch, look, floor, attempts, best, causes))
 

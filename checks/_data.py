@@ -85,11 +85,11 @@ def see_labels(lab: Lab) -> Labels:
     found = scan(lab)
     if not found.labels:
         raise NotApplicable("the targets are no class labels")
-    outputs = _outputs(lab)
+    outputs, ignored = _outputs(lab)
     labels = torch.cat(found.labels)
-    labels = labels[labels != -100].long()
+    labels = labels[labels != ignored].long()
     if not labels.numel():
-        raise NotApplicable("all labels are ignored (-100)")
+        raise NotApplicable(f"all labels are ignored ({ignored})")
     inside = labels[(labels >= 0) & (labels < outputs)]
     return Labels(
         low=int(labels.min()),
@@ -109,8 +109,9 @@ def _label_line(lab: Lab, labels: torch.Tensor, outputs: int) -> Location | None
     return target_line(lab, ARITHMETIC)
 
 
-def _outputs(lab: Lab) -> int:
-    """Number of classes that the loss receives, on the CPU, with the labels all zero."""
+def _outputs(lab: Lab) -> tuple[int, int]:
+    """Number of classes that the loss receives and the label that it ignores, found with the
+    labels all zero."""
     rig = lab.rig()
     batch = lab.train_batches[0]
     parts = rig.split(batch)
@@ -129,7 +130,7 @@ def _outputs(lab: Lab) -> int:
         raise NotApplicable("no classification loss was called")
     if terms[0].target.is_floating_point() or terms[0].target.numel() != target[0].numel():
         raise NotApplicable("the loss does not take the labels of the batch")
-    return int(terms[0].prediction.shape[1])
+    return int(terms[0].prediction.shape[1]), terms[0].ignore_index
 
 
 def see_mixing(lab: Lab) -> Mixing:
@@ -172,6 +173,7 @@ def see_repeats(lab: Lab) -> Repeats:
         validation=len(validation.inputs),
         shared=sum(sample in known for sample in validation.inputs),
         repeated=sum(count - 1 for count in counts.values()),
+        twice=sum(count for count in counts.values() if count > 1),
         conflicts=sum(counts[sample] for sample, seen in labels.items() if len(seen) > 1),
         location=maker(lab, "val_data"),
     )

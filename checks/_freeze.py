@@ -82,9 +82,22 @@ def _drifting(model: nn.Module) -> tuple[str, ...]:
     for name, module in model.named_modules():
         own = list(module.parameters(recurse=False))
         tracks = any(key.startswith("running_") for key, _ in module.named_buffers(recurse=False))
-        if tracks and module.training and own and not any(p.requires_grad for p in own):
+        frozen = own and not any(p.requires_grad for p in own)
+        if tracks and module.training and frozen and not _is_twin(model, name):
             found.append(name)
     return tuple(found)
+
+
+def _is_twin(model: nn.Module, name: str) -> bool:
+    """Whether the part of the model that holds this layer copies a part that trains: teachers and
+    target networks follow it, statistics and all."""
+    head = name.split(".")[0]
+    own = [p.shape for p in model.get_submodule(head).parameters()]
+    others = (m for n, m in model.named_children() if n != head)
+    return any(
+        [p.shape for p in m.parameters()] == own and any(p.requires_grad for p in m.parameters())
+        for m in others
+    )
 
 
 def _is_switched_off(lab: Lab) -> bool:

@@ -28,19 +28,19 @@ def see_deviation(lab: Lab) -> Deviation:
     if len(layers) < 2:
         raise NotApplicable("fewer than two linear or convolutional layers")
     batch, _, call = model_call(lab, rig, lab.rig().eval())
-    places = [i for i, t in enumerate(tree.leaves(batch)) if t.is_floating_point()]
-    if not places or len(places) < _input_count(rig, batch):
+    inputs = batch if rig.subject.training_step is not None else rig.split(batch).inputs
+    given = tree.leaves(inputs)
+    places = [
+        i for i, t in enumerate(tree.leaves(batch))
+        if t.is_floating_point() and any(t is x for x in given)  # float labels are no inputs
+    ]  # fmt: skip
+    if not places or len(places) < len(given):
         raise NotApplicable("the inputs are not all floating-point numbers")
     try:
         relative = _deviation(rig, call, batch, places)
     except UserCodeError as error:
         raise NotApplicable(f"the model does not run in float64: {error}") from error
     return Deviation(relative, len(layers), lab.subject.created.get(layers[-1]))
-
-
-def _input_count(rig: Rig, batch: object) -> int:
-    inputs = batch if rig.subject.training_step is not None else rig.split(batch).inputs
-    return len(tree.leaves(inputs))
 
 
 def _deviation(rig: Rig, call: Call, batch: object, places: list[int]) -> float:

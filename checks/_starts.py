@@ -26,7 +26,7 @@ def see_starts(lab: Lab) -> Starts:
     named = [
         (name, module.weight.detach())
         for name, module in model.named_modules()
-        if isinstance(module, _LAYERS)
+        if isinstance(module, _LAYERS) and module.weight.requires_grad
     ]
     cloned = tuple(
         f"{name}." if name else ""

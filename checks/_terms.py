@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -10,6 +10,7 @@ from recipe_check import NotApplicable
 from recipe_check.lab import seed_everything
 from recipe_check.probes.watch import LossObserver, LossTerm, Watch
 
+from ._from_data import is_from_data
 from .loss_terms import Term, Terms
 
 if TYPE_CHECKING:
@@ -23,10 +24,11 @@ def see_terms(lab: Lab) -> Terms:
     if len(lab.trace.terms) < 2:
         raise NotApplicable("the loss has a single term, or none that is known")
     rig, observer = lab.rig().train(), LossObserver()
+    batch = rig.put(lab.train_batches[0])
     with Watch(observer):
         seed_everything(lab.seed)
-        loss = rig.step(rig.put(lab.train_batches[0])).loss
-    recorded = [t for t in observer.terms if t.value.requires_grad and not _is_penalty(t)][:MOST]
+        loss = rig.step(batch).loss
+    recorded = [t for t in observer.terms if _counts(t, batch)][:MOST]
     if len(recorded) < 2 or not loss.requires_grad:
         raise NotApplicable("fewer than two terms have a gradient")
     names = _names(recorded)
@@ -40,6 +42,10 @@ def see_terms(lab: Lab) -> Terms:
 def _is_penalty(term: LossTerm) -> bool:
     """A distance from zero (sparse codes, weight decay by hand) is meant to be small."""
     return isinstance(term.target, torch.Tensor) and not bool(term.target.any())
+
+
+def _counts(term: LossTerm, batch: Any) -> bool:
+    return term.value.requires_grad and not _is_penalty(term) and is_from_data(term, batch)
 
 
 def _names(terms: list[LossTerm]) -> list[str]:

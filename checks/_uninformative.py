@@ -14,6 +14,7 @@ from recipe_check.probes.watch import LossObserver, LossTerm, Watch
 from recipe_check.results import Location
 
 from ._blame import maker
+from ._from_data import is_from_data
 
 if TYPE_CHECKING:
     from recipe_check import Lab, Rig
@@ -167,8 +168,11 @@ def _look_around(lab: Lab) -> _Looks | None:
     for number in rounds:
         rig = (lab.rig(fresh=number) if lab.can_reinitialise else lab.rig()).train()
         for batch in lab.train_batches[:BATCHES]:
-            terms, loss = _terms(rig, batch)
-            usable = tuple(t for t in terms if uninformative(t) is not None)
+            there = rig.put(batch)
+            terms, loss = _terms(rig, there)
+            usable = tuple(
+                t for t in terms if uninformative(t) is not None and is_from_data(t, there)
+            )
             if not usable:
                 return None
             whole = _close(sum(float(t.value.sum()) for t in terms), loss)
@@ -188,7 +192,7 @@ def _together(samples: Sequence[LossSample]) -> LossSample:
 def _terms(rig: Rig, batch: object) -> tuple[Sequence[LossTerm], float]:
     observer = LossObserver()
     with rig.looking(), rig.stack().following(), Watch(observer):
-        loss = rig.step(rig.put(batch)).loss
+        loss = rig.step(batch).loss
     return observer.terms, float(loss.detach())
 
 

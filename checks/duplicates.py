@@ -21,6 +21,7 @@ class Repeats:
     shared: int
     repeated: int
     conflicts: int
+    twice: int = 0  # training samples that occur more than once
     location: Location | None = None  # the line that made the validation loader
 
 
@@ -39,9 +40,9 @@ class Duplicates:
 
     How it decides
     --------------
-    fail: 5 % or more (and at least 5) of the validation samples are also in the training data,
-    and fewer of the training samples repeat among themselves. warn: one such sample or more, or 5
-    % of the inputs occur with different labels.
+    fail: of the validation samples, 5 % (and at least 5) more are also in the training data than
+    one and a half times the share of training samples that occur there again. warn: one such
+    sample or more, or 5 % of the inputs occur with different labels.
 
     Cost
     ----
@@ -75,6 +76,7 @@ class Duplicates:
         preset="quick",
     )
     overlap: float = 0.05  # of the validation samples
+    natural: float = 1.5  # times the share of training samples that occur again in the training
     least: int = 5  # validation samples
 
     def measure(self, lab: Lab) -> Repeats:
@@ -84,11 +86,11 @@ class Duplicates:
 
     def judge(self, seen: Repeats) -> Verdict:
         share = seen.shared / max(seen.validation, 1)
-        natural = seen.repeated / max(seen.training, 1)
+        natural = seen.twice / max(seen.training, 1)
         conflict = seen.conflicts / max(seen.training, 1)
         status, fix = Status.PASS, ""
         message = f"{seen.shared} of {seen.validation} validation samples are in the training data"
-        if share >= max(self.overlap, 2 * natural) and seen.shared >= self.least:
+        if share >= self.overlap + self.natural * natural and seen.shared >= self.least:
             status, fix = Status.FAIL, "split by index, before any sampling or augmentation"
         elif conflict >= self.overlap:
             status, fix = Status.WARN, "check the labels of equal inputs"

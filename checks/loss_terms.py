@@ -57,8 +57,10 @@ class LossTerms:
 
     Known limits
     ------------
-    Terms that are written by hand (a KL divergence of a VAE) are not seen. A term that is zero on
-    this batch (a satisfied margin) is left out, and so is a distance from zero (an L1 penalty).
+    Terms whose target the model makes itself (a teacher, a code book) are left out: they start at
+    any size. Terms that are written by hand (a KL divergence of a VAE) are not seen. A term that
+    is zero on this batch (a satisfied margin) is left out, and so is a distance from zero (an L1
+    penalty).
 
     Example
     -------

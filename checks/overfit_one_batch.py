@@ -85,9 +85,10 @@ class OverfitOneBatch:
     How it decides
     --------------
     Progress is the share of the way from the first loss to the floor. pass: at least 0.95, or all
-    labels right and half of the way. warn: 0.5 to 0.95; less where the last layer trains and most
-    weights are frozen (a linear probe may be unable to fit); losses without a known floor that
-    hardly fall. fail: below 0.5, or not a number.
+    labels right and a tenth of the way (scores that are bounded, such as cosines, go no further).
+    warn: 0.5 to 0.95; less where the last layer trains and most weights are frozen (a linear
+    probe may be unable to fit); losses without a known floor that hardly fall. fail: below 0.5,
+    or not a number.
 
     Cost
     ----
@@ -126,6 +127,7 @@ class OverfitOneBatch:
     seconds: float = 24.0  # for all rates together
     enough: float = 0.95  # share of the way to the floor (CHECKS)
     least: float = 0.5  # below it: fail (CHECKS)
+    bounded: float = 0.1  # with all labels right: cosines over a temperature cannot reach the floor
 
     def measure(self, lab: Lab) -> BatchFit:
         from ._batch_fit import fit_batch
@@ -163,7 +165,7 @@ class OverfitOneBatch:
             c.cause.check == "loss-contract" and c.cause.state is CauseState.MATCHES
             for c in seen.causes
         )
-        by_heart = seen.best.accuracy == 1.0 and seen.progress >= self.least and not squashed
+        by_heart = seen.best.accuracy == 1.0 and seen.progress >= self.bounded and not squashed
         if seen.progress >= self.enough or by_heart:
             return Status.PASS
         if seen.floor is None:

@@ -62,7 +62,7 @@ class UpdateRatio:
     How it decides
     --------------
     fail: a weight is NaN after the step; the median ratio is above 10 (one step replaces the
-    weights ten times over). warn: above 0.5; below 1e-7 (float32 resolves 6e-8); at least half of
+    weights ten times over). warn: above 2; below 1e-7 (float32 resolves 6e-8); at least half of
     the weights have a gradient and do not move at all, as in bfloat16 with a small rate. The usual
     band of 1e-4 to 1e-1 is only drawn: wide layers under Adam start above it and warm-ups below.
 
@@ -98,7 +98,7 @@ class UpdateRatio:
         preset="quick",
     )
     broken: float = 10.0  # median ratio
-    large: float = 0.5  # likewise; Adam 1e-3 on rows of 4,096 weights starts at 0.1
+    large: float = 2.0  # likewise; Adam 1e-3 on rows of 4,096 weights starts at 0.1, Adagrad at 1
     small: float = 1e-7  # float32 resolves 6e-8
     stuck: float = 0.5  # share of the weights
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recipe_check import __version__
+from recipe_check.ci import fenced
 from recipe_check.errors import RecipeCheckError, UsageError
 from recipe_check.options import choosing_options, gate_options, loading_options, output_options
 
@@ -142,16 +143,18 @@ def explain(check: str | None, everything: bool, form: str, plugins: Sequence[st
 @click.option("--sarif", "sarif_file", metavar="FILE", help="Write SARIF 2.1.0.")
 @click.option("--junit", "junit_file", metavar="FILE", help="Write JUnit XML.")
 @click.option("--summary", "markdown_file", metavar="FILE", help="Write a Markdown summary.")
-def report(result: str, **outputs: str | None) -> None:
+@click.option("--no-source", is_flag=True, help="Without source lines and absolute paths.")
+def report(result: str, *, no_source: bool, **outputs: str | None) -> None:
     """Write reports from a saved JSON result; nothing is run again."""
+    from recipe_check.no_source import without_source
     from recipe_check.outputs import Problems, write_reports
     from recipe_check.saved import read_report
 
     wanted = {name.removesuffix("_file"): file for name, file in outputs.items() if file}
     if not wanted:
         raise UsageError("nothing to write", "say what:  --html report.html")
-    problems = Problems()
-    write_reports(read_report(result), wanted, problems)
+    saved, problems = read_report(result), Problems()
+    write_reports(without_source(saved) if no_source else saved, wanted, problems)
     problems.tell()
 
 
@@ -239,10 +242,11 @@ def _unforeseen(error: Exception) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         click.echo(f"error: cannot write to standard output: {error.strerror}", err=True)
         return 2
-    click.echo(f"error: recipe-check itself broke: {type(error).__name__}: {error}", err=True)
-    click.echo("help:  please report this, with the file if you can", err=True)
+    said = f"error: recipe-check itself broke: {type(error).__name__}: {error}"
+    lines = [said, "help:  please report this, with the file if you can"]
     if "-v" in sys.argv or "--verbose" in sys.argv:
-        traceback.print_exc()
+        lines.append(traceback.format_exc().rstrip())
+    click.echo(fenced("\n".join(lines)), err=True)
     return 4
 
 
@@ -257,10 +261,9 @@ def _tell(error: RecipeCheckError) -> int:
     """The user's own traceback where there is one, then what happened and what to do."""
     from recipe_check.reports.terminal import clean
 
-    if error.trace:
-        click.echo(clean(error.trace.rstrip()), err=True)
-        click.echo(err=True)
-    click.echo(f"error: {clean(error.message)}", err=True)
+    lines = [f"{clean(error.trace.rstrip())}\n"] if error.trace else []
+    lines.append(f"error: {clean(error.message)}")
     if error.hint:
-        click.echo(f"help:  {clean(error.hint)}", err=True)
+        lines.append(f"help:  {clean(error.hint)}")
+    click.echo(fenced("\n".join(lines)), err=True)
     return error.exit_code

@@ -162,14 +162,15 @@ class Lab:
         """Why not even one training step runs on the first batch; None where it does.
 
         Also finds out whether the step takes gradients itself (gradient penalties, forces), so
-        that it cannot run without a graph, and whether it writes into its batch. Cost: two forward
-        passes.
+        that it cannot run without a graph, and whether it writes into its batch. Cost: 2 F, 1 B.
         """
         try:
             with self.seeded():
                 rig = self.rig().train()
                 batch = rig.put(self.train_batches[0])
-                rig.step(batch)
+                loss = rig.step(batch).loss
+                if loss.requires_grad:  # else a check says so, with the line that cut it off
+                    rig.backward(loss)
                 self.meter.writes = not tree.equal(batch, rig.put(self.train_batches[0]))
                 self.meter.needs_graph = self._takes_gradients(rig)
         except UserCodeError as error:

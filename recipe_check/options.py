@@ -11,6 +11,7 @@ import click
 from recipe_check.api import PRESETS
 
 DEFAULT_HTML = "recipe-check-report.html"
+FORMATS = ("full", "concise", "json", "github", "markdown", "quiet")
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -87,6 +88,9 @@ gate_options = together(
 )  # fmt: skip
 
 output_options = together(
+    click.option("--format", "form", type=click.Choice(FORMATS), default="full",
+                 show_default=True,
+                 help="What is printed. Under GitHub Actions annotations follow a text."),
     click.option("--json", "json_file", metavar="FILE", help="Write the result as JSON."),
     click.option("--html", "html_file", metavar="FILE", default=DEFAULT_HTML, show_default=True,
                  help="Write the report."),
@@ -95,6 +99,9 @@ output_options = together(
     click.option("--summary", "summary_file", metavar="FILE", envvar="GITHUB_STEP_SUMMARY",
                  help="Write a Markdown summary.  [default: $GITHUB_STEP_SUMMARY]"),
     click.option("--no-html", is_flag=True, help="Write no report."),
+    click.option("--open", "open_html", is_flag=True, help="Open the report in a browser."),
+    click.option("--no-source", is_flag=True,
+                 help="Leave source lines and absolute paths out of everything that is written."),
     click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto",
                  show_default=True, help="NO_COLOR and FORCE_COLOR are honoured."),
     click.option("--durations", default=0, metavar="N",
@@ -103,5 +110,6 @@ output_options = together(
                  help="Write a Chrome trace of the checks (.json or .json.gz); slows them down."),
     click.option("-v", "--verbose", is_flag=True,
                  help="Also tracebacks and what your code printed."),
-    click.option("-q", "--quiet", is_flag=True, help="Only findings and the last line."),
+    click.option("-q", "--quiet", is_flag=True,
+                 help="Only findings and the last line, as --format quiet."),
 )  # fmt: skip

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from recipe_check.probes.watch import ModuleStack
 
 T = TypeVar("T")
+
+WARM = 0.3  # of the peak of a schedule
+SCHEDULED = 1000  # steps of a schedule that are looked at
 
 
 @dataclass
@@ -173,11 +177,12 @@ class Rig:
         return self.optimizer
 
     def warm_optimizer(self) -> torch.optim.Optimizer:
-        """The user's optimizer with each rate at what its warm-up leads to, where there is one."""
+        """The user's optimizer with each rate at least a third of the peak of its schedule: what
+        stands at the start of a warm-up is no rate to be judged. Uses up this rig's scheduler."""
         optimizer = self.own_optimizer()
-        for group in optimizer.param_groups:
-            if "initial_lr" in group:  # set by schedulers: the rate that they scale
-                group["lr"] = max(float(group["lr"]), float(group["initial_lr"]))
+        peaks = schedule_peaks(self.scheduler, optimizer)
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = max(float(group["lr"]), WARM * peak)
         return optimizer
 
     def trainable(self) -> list[tuple[str, nn.Parameter]]:
@@ -232,6 +237,27 @@ class Rig:
         return Step(step.loss, output)
 
 
+def schedule_peaks(scheduler: Any, optimizer: torch.optim.Optimizer) -> list[float]:
+    """The highest rate of each group over the next thousand steps of the scheduler."""
+    start = [float(group.get("lr", 0.0)) for group in optimizer.param_groups]
+    if getattr(scheduler, "optimizer", None) is not optimizer or _needs_loss(scheduler):
+        return start
+    peaks = start
+    with warnings.catch_warnings(), suppress(Exception):  # a schedule that ends raises
+        warnings.simplefilter("ignore")
+        for _ in range(SCHEDULED):
+            scheduler.step()
+            now = [float(group.get("lr", 0.0)) for group in optimizer.param_groups]
+            peaks = [max(pair) for pair in zip(peaks, now, strict=True)]
+    for group, rate in zip(optimizer.param_groups, start, strict=True):
+        group["lr"] = rate
+    return peaks
+
+
+def _needs_loss(scheduler: Any) -> bool:
+    return isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+
+
 def _convert(module: nn.Module, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
     """Replaces every parameter and buffer in place, as `module.double()` does."""
     apply: Callable[..., Any] = module._apply
@@ -268,6 +294,8 @@ def scalar(loss: Any) -> torch.Tensor:
         raise UserCodeError(
             f"the loss has shape {shape}, expected one number: reduction='none' needs .mean()"
         )
+    if loss.is_complex():
+        raise UserCodeError("the loss is complex, expected a real number: take its .abs() or .real")
     return loss.reshape(())
 
 

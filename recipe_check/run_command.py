@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import webbrowser
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ import click
 from recipe_check import last
 from recipe_check.baseline import check_reason, write_baseline
 from recipe_check.check_settings import check_settings
+from recipe_check.checkout import with_checkout
 from recipe_check.drawing import Drawing
 from recipe_check.engine import Engine
+from recipe_check.errors import UsageError
 from recipe_check.files import check_writable, write_whole
 from recipe_check.journal import Journal
 from recipe_check.memory import check_limit
+from recipe_check.no_source import errors_without_source, without_source
 from recipe_check.outputs import Problems, write_reports
 from recipe_check.planning import memory_key, plan_run
-from recipe_check.plugins import check_classes, report_writers
+from recipe_check.plugins import check_classes
 from recipe_check.results import Report
 from recipe_check.screen import Screen
 from recipe_check.session import Plan, perform
@@ -27,12 +31,19 @@ from recipe_check.session import Plan, perform
 
 def run_target(given: Mapping[str, Any], command: tuple[str, ...]) -> int:
     """Runs what was asked for; returns the exit code. Raises RecipeCheckError."""
+    with errors_without_source(enabled=given["no_source"]):
+        return _run(given, command)
+
+
+def _run(given: Mapping[str, Any], command: tuple[str, ...]) -> int:
     outputs = _outputs(given)
     check_limit(given["memory_limit"])
     kinds = check_classes(given["plugins"])
     settings = check_settings(given["choice"].config, kinds)
     plan = plan_run(given, command, kinds, settings)
-    screen = Screen(given["color"], quiet=given["quiet"], verbose=given["verbose"])
+    source = not given["no_source"]
+    form = "quiet" if given["quiet"] and given["form"] == "full" else given["form"]
+    screen = Screen(given["color"], form, verbose=given["verbose"], source=source)
     engine = Engine(
         plan.request,
         plugins=tuple(given["plugins"]),
@@ -40,31 +51,35 @@ def run_target(given: Mapping[str, Any], command: tuple[str, ...]) -> int:
         check_timeout=plan.check_timeout,
         memory_limit=given["memory_limit"],
         on_tick=screen.progress.tick,
-        adjust=settings.adjust,
+        adjust=settings.adjust if source else lambda r: without_source(settings.adjust(r)),
     )
     with Journal() as journal:
         with engine, Drawing(enabled="html" in outputs) as drawing:
             engine.on_result = journal.also(drawing.also(screen.result))
-            report = _performed(plan, engine, screen, given["profile_file"])
+            report = _performed(plan, engine, screen, given["profile_file"], source=source)
         _finish(report, outputs, given, screen, engine.trace)
     last.remember(memory_key(plan.request), report.results)
     return report.exit_code
 
 
-def _performed(plan: Plan, engine: Engine, screen: Screen, profile: str | None) -> Report:
+def _performed(
+    plan: Plan, engine: Engine, screen: Screen, profile: str | None, *, source: bool
+) -> Report:
     """Loads the target and runs the plan, with progress and results on the screen, and a trace of
-    torch for the file `profile`."""
+    torch for the file `profile`; the report with or without the user's source."""
     try:
         loaded = engine.load()
         broken = engine.rehearse()
     finally:
         screen.progress.clear()
-    screen.header(loaded, plan)
+    shown = loaded if source else replace(loaded, target=without_source(loaded.target))
+    screen.header(shown, plan)
     watching = engine.profiled(profile) if profile else None
     report = perform(plan, engine, loaded, broken, watching)
+    report = with_checkout(report, plan.request.target)
     screen.progress.clear()
     screen.output(engine.output())
-    return report
+    return report if source else without_source(report)
 
 
 def _finish(
@@ -85,11 +100,15 @@ def _finish(
             _write_profile(trace, Path(given["profile_file"]))
     with problems.attempt("what is printed"):
         screen.durations(report, given["durations"])
-        screen.footer(report, None if problems.found else outputs.get("html"))
-        if os.environ.get("GITHUB_ACTIONS") == "true":
-            screen.plain(report_writers()["github"].render(report))
-        screen.check()
+        screen.end(report, None if problems.found else outputs.get("html"))
     problems.tell()
+    if given["open_html"]:
+        _open(Path(outputs["html"]))
+
+
+def _open(file: Path) -> None:
+    if not webbrowser.open(file.resolve().as_uri()):
+        click.echo("note: no browser was found to open the report with", err=True)
 
 
 def _write_profile(trace: bytes, file: Path) -> None:
@@ -112,6 +131,8 @@ def _outputs(given: Mapping[str, Any]) -> dict[str, str]:
         "markdown": given["summary_file"],
     }
     outputs = {name: file for name, file in wanted.items() if file}
+    if given["open_html"] and "html" not in outputs:
+        raise UsageError("--open needs the report", "leave out --no-html")
     check_reason(given["new_baseline"], given["reason"])
     for file in (*outputs.values(), given["new_baseline"], given["profile_file"]):
         if file:

@@ -12,6 +12,7 @@ from recipe_check.errors import NotApplicable, UserCodeError
 from recipe_check.guard import as_user_error, is_callers
 from recipe_check.manual import Manual, manual_of
 from recipe_check.results import Cost, Location, Result, Status, Verdict
+from recipe_check.rewrites import with_change
 from recipe_check.seeds import judge_over_seeds
 from recipe_check.userframes import is_from_user, relative
 
@@ -110,7 +111,7 @@ def as_result(
         id=meta.id,
         stage=meta.stage,
         title=meta.title if good else meta.fail_title,
-        verdict=verdict,
+        verdict=with_change(verdict),
         about=manual.first_paragraph("What it measures"),
         why=manual.first_paragraph("Why it matters"),
         cost=cost or Cost(),

@@ -16,8 +16,8 @@ MOST_IMAGES = 64
 
 @dataclass(frozen=True)
 class Room:
-    """What a report has room for: rows of a table, characters of a text and of a long one, and
-    whether pictures of findings and of the rest are in it."""
+    """What a report has room for: rows of a table (0: no table either), characters of a text and
+    of a long one, and whether pictures of findings and of the rest are in it."""
 
     rows: int
     text: int
@@ -31,7 +31,7 @@ ROOMS = (
     Room(rows=40, text=500, long=4_000, of_findings=True, of_others=False),
     Room(rows=12, text=160, long=1_000, of_findings=False, of_others=False),
     Room(rows=2, text=60, long=100, of_findings=False, of_others=False),
-    Room(rows=1, text=20, long=40, of_findings=False, of_others=False),
+    Room(rows=0, text=20, long=40, of_findings=False, of_others=False),
 )
 
 

@@ -14,6 +14,8 @@ def clean(text: str, most: int = 20_000) -> str:
     text = _ANSI.sub("", text[: 4 * most]).replace("\r\n", "\n")
     if len(text) > most:
         text = text[:most] + "…"
+    if text.isprintable():  # nearly always, and much faster
+        return text
     return "".join(_visible(character) for character in text)
 
 

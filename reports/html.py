@@ -72,4 +72,3 @@ def _kinds(report: Report) -> dict[str, Any]:
     suppressed = [result for result in report.results if result.suppressed]
     findings = [r for r in _verdict.ordered(report.results) if r.is_finding]
     return {"groups": groups, "folded": folded, "suppressed": suppressed, "findings": findings}
-

@@ -74,6 +74,14 @@ class LossTerm:
     value: torch.Tensor
     location: Location | None
 
+    @property
+    def ignore_index(self) -> int:
+        """The label that a classification loss leaves out."""
+        place = 2 if self.kind in ("cross_entropy", "nll_loss") else None
+        given = self.args[place] if place is not None and len(self.args) > place else None
+        found = self.kwargs.get("ignore_index", given)
+        return int(found) if isinstance(found, int) else -100
+
     def replay(self, prediction: torch.Tensor) -> torch.Tensor:
         """The same call on another prediction (same shape)."""
         value: torch.Tensor = self.func(prediction, self.target, *self.args, **self.kwargs)

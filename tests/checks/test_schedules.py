@@ -103,8 +103,10 @@ SOUND = {
     "mnist": (step(1, 0.7), EPOCH, 14),
     "one-cycle": (once(200), BATCH, 10),
     "one-cycle-over-steps": (
-        once(50), "for step in range(50):\n    optimizer.zero_grad()\n    loss(model(x)).backward()\n"
-        "    optimizer.step()\n    scheduler.step()\n", 1,
+        once(50),
+        "for step in range(50):\n    optimizer.zero_grad()\n    loss(model(x)).backward()\n"
+        "    optimizer.step()\n    scheduler.step()\n",
+        1,
     ),
     "cosine": (lambda o: lr.CosineAnnealingLR(o, 10), EPOCH, 10),
     "cosine-by-batch": (lambda o: lr.CosineAnnealingLR(o, 200), BATCH, 10),

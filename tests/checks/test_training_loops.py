@@ -10,7 +10,7 @@ from torch import nn, optim
 from recipe_check import CauseState, NotApplicable, Status
 from recipe_check.checks.train_step import Loops, Slip, TrainStep
 from recipe_check.probes.loops import read_training
-from tests.checks.sound_loops import SOUND
+from tests.checks.sound import SOUND
 from tests.nets import MLP, class_batches, made
 
 LOOP = """

@@ -139,7 +139,7 @@ def test_sarif_keeps_to_the_rules_of_code_scanning(text: str) -> None:
     rules = run["tool"]["driver"]["rules"]
     assert run["automationDetails"]["id"].endswith("/")
     assert [result["ruleId"] for result in run["results"]] == [
-        "batch-dependency", "overfit-one-batch", "dead-relu", "update-ratio"
+        "batch-dependency", "overfit-one-batch", "dead-relu", "known-before", "update-ratio"
     ]  # fmt: skip
     for result in run["results"]:
         place = result["locations"][0]["physicalLocation"]
@@ -150,7 +150,7 @@ def test_sarif_keeps_to_the_rules_of_code_scanning(text: str) -> None:
         assert region["startColumn"] <= region["endColumn"]
         assert re.fullmatch(r"[A-Za-z0-9._~/%-]+", place["artifactLocation"]["uri"])
         assert result["partialFingerprints"]["primaryLocationLineHash"].endswith(":1")
-    assert run["results"][3]["suppressions"][0]["justification"].startswith("Adam's")
+    assert run["results"][4]["suppressions"][0]["justification"].startswith("Adam's")
     assert not run["invocations"][0]["executionSuccessful"]
     assert "broke" in run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"]
 
