@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,10 @@ from recipe_check.errors import UserCodeError
 from recipe_check.lab import seed_everything
 from recipe_check.lineage import REORDERING
 from recipe_check.probes.training import Fit, held_losses
+from recipe_check.rig import has_statistics
 
 from ._arm_values import Arm, Arms, Round
+from ._balance import takes_labels
 from ._batch_fit import fit_batch
 from ._blame import input_line, target_line
 from ._blanks import Places, blank, find_places, only_blank, own_leaves, permuted
@@ -47,9 +50,13 @@ def see_arms(lab: Lab, steps: int, seconds: float, decided: Any) -> Arms:
     held = _pieces(lab, rig, [rig.put(own_leaves(b)) for b in lab.held_batches])
     fitted = OverfitOneBatch()
     fit = fit_batch(lab, fitted.steps, fitted.seconds, fitted.enough)
+    odd = not math.isfinite(_loss(rig, blank(train[0], places)))  # log(0) of an exposure
     arms = {
         "real": (train, held),
-        "zeros": ([blank(b, places) for b in train], [blank(b, places) for b in held]),
+        "zeros": (
+            [blank(b, places, mean=odd) for b in train],
+            [blank(b, places, mean=odd) for b in held],
+        ),
         "permuted": (permuted(train, places), held),
     }
     runs = {name: Fit(lab.rig().quiet(), fit.best.rate) for name in arms}
@@ -125,7 +132,8 @@ def _arms(
 ) -> Arms:
     level = lab.cached("loss-level", lambda: see_level(lab))
     prior = None
-    if level is not None and level.kind == "cross_entropy" and level.complete:
+    own = any(takes_labels(lab, term) for term in lab.trace.terms)  # not made within the batch
+    if level is not None and level.kind == "cross_entropy" and level.complete and own:
         prior = sum(s.best_constant for s in level.samples) / len(level.samples)
     return Arms(
         real=Arm("real inputs", tuple(rounds["real"])),
@@ -158,7 +166,12 @@ def _loss(rig: Rig, batch: Any) -> float:
 
 
 def _pieces(lab: Lab, rig: Rig, held: list[Any]) -> list[Any]:
-    """At least six held-out losses: batches are cut where there are too few of them."""
+    """At least six held-out losses: batches are cut where there are too few of them. Where
+    the model takes batch statistics samples are mixed before: validation data are often sorted, and
+    statistics of one class tell little.
+    """
+    if any(has_statistics(module) for module in rig.model.modules()):
+        held = _mixed(lab, rig, held)
     if len(held) >= HELD_PIECES:
         return held
     cuts = -(-HELD_PIECES // len(held))
@@ -169,6 +182,25 @@ def _pieces(lab: Lab, rig: Rig, held: list[Any]) -> list[Any]:
     except (NotApplicable, UserCodeError):
         return held
     return found
+
+
+def _mixed(lab: Lab, rig: Rig, held: list[Any]) -> list[Any]:
+    """The same samples dealt out over the batches anew; as they are where rows cannot be moved."""
+    try:
+        sizes = [_size(lab, rig, batch) for batch in held]
+        axes = input_axes(rig, held[0], sizes[0])
+        columns = [torch.cat(leaves) for leaves in zip(*map(tree.leaves, held), strict=True)]
+    except (NotApplicable, RuntimeError, ValueError):
+        return held
+    total = sum(sizes)
+    if any(axis != 0 for axis in axes.values()) or any(len(c) != total for c in columns):
+        return held
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(lab.seed))
+    dealt = [torch.split(column[order.to(column.device)], sizes) for column in columns]
+    return [
+        tree.replace_leaves(batch, {place: parts[i] for place, parts in enumerate(dealt)})
+        for i, batch in enumerate(held)
+    ]
 
 
 def _cut(lab: Lab, rig: Rig, batch: Any, cuts: int) -> list[Any]:

@@ -25,7 +25,7 @@ def see_balance(lab: Lab) -> Balance:
     """Labels by class over the loader, and what the recorded loss does about rare ones."""
     found = scan(lab)
     term, known = _term(lab)
-    if term is not None and not _takes_labels(lab, term):
+    if term is not None and not takes_labels(lab, term):
         raise NotApplicable("the loss does not take the labels of the batch")
     counts = _counts(found, term)
     return Balance(counts, _lift(term), known, not found.late, maker(lab, "data"))
@@ -43,7 +43,7 @@ def _term(lab: Lab) -> tuple[LossTerm | None, bool]:
     return (terms[0], whole) if terms else (None, False)
 
 
-def _takes_labels(lab: Lab, term: LossTerm) -> bool:
+def takes_labels(lab: Lab, term: LossTerm) -> bool:
     """In-batch contrastive losses make their own targets."""
     batch = lab.train_batches[0]
     own = [t.to(lab.device) for t in tree.leaves(lab.rig().split(batch).target)]

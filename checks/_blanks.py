@@ -45,8 +45,9 @@ def _is_mask(leaf: torch.Tensor) -> bool:
     return whole and bool(((leaf == 0) | (leaf == 1)).all())
 
 
-def blank(batch: Any, places: Places) -> Any:
-    """Float inputs zero, tokens all one valid token, masks kept."""
+def blank(batch: Any, places: Places, *, mean: bool = False) -> Any:
+    """Float inputs zero (or each feature's mean over the batch, where zeros are no valid input),
+    tokens all one valid token, masks kept."""
     leaves = tree.leaves(batch)
     changed = {}
     for place in places.inputs:
@@ -54,7 +55,8 @@ def blank(batch: Any, places: Places) -> Any:
         if _is_mask(leaf) or not leaf.numel():
             continue
         if leaf.is_floating_point() or leaf.is_complex():
-            changed[place] = torch.zeros_like(leaf)
+            middle = leaf.mean(0, keepdim=True).expand_as(leaf) if mean and leaf.ndim else None
+            changed[place] = torch.zeros_like(leaf) if middle is None else middle.contiguous()
         else:
             changed[place] = torch.full_like(leaf, int(leaf.flatten()[0]))
     return tree.replace_leaves(batch, changed)

@@ -31,8 +31,13 @@ def see_terms(lab: Lab) -> Terms:
     recorded = [t for t in observer.terms if _counts(t, batch)][:MOST]
     if len(recorded) < 2 or not loss.requires_grad:
         raise NotApplicable("fewer than two terms have a gradient")
-    names = _names(recorded)
-    terms = [_term(rig, loss, name, t) for name, t in zip(names, recorded, strict=True)]
+    groups: dict[int, list[LossTerm]] = {}
+    for term in recorded:  # mixup calls the loss twice on one prediction
+        groups.setdefault(id(term.prediction), []).append(term)
+    if len(groups) < 2:
+        raise NotApplicable("all terms judge the same prediction")
+    names = _names([group[0] for group in groups.values()])
+    terms = [_term(rig, loss, n, g) for n, g in zip(names, groups.values(), strict=True)]
     known = tuple(t for t in terms if t is not None and t.gradient > 0)
     if len(known) < 2:
         raise NotApplicable("fewer than two terms reach the loss")
@@ -58,19 +63,20 @@ def _names(terms: list[LossTerm]) -> list[str]:
     return found
 
 
-def _term(rig: Rig, loss: torch.Tensor, name: str, term: LossTerm) -> Term | None:
-    """None for a term that does not enter the loss."""
-    (weight,) = rig.grad(loss, [term.value])
-    if weight is None:
+def _term(rig: Rig, loss: torch.Tensor, name: str, group: list[LossTerm]) -> Term | None:
+    """Terms of one prediction together; None where none of them enters the loss."""
+    weights = rig.grad(loss, [term.value for term in group])
+    pairs = [(t, w.detach()) for t, w in zip(group, weights, strict=True) if w is not None]
+    if not pairs:
         return None
     parameters = [p for _, p in rig.trainable()]
-    scalar = (term.value * weight.detach()).sum()
+    scalar = torch.stack([(term.value * weight).sum() for term, weight in pairs]).sum()
     grads = [g for g in rig.grad(scalar, parameters) if g is not None]
     norms = [(g.to_dense() if g.is_sparse else g).abs().double().norm() for g in grads]
     return Term(
         name=name,
-        value=float(term.value.detach().sum()),
-        weight=float(weight.double().mean()),
+        value=float(sum(term.value.detach().sum() for term, _ in pairs)),
+        weight=float(pairs[0][1].double().mean()),
         gradient=float(torch.stack(norms).norm()) if norms else 0.0,
-        location=term.location,
+        location=group[0].location,
     )

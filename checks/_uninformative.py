@@ -28,6 +28,7 @@ CLASSIFYING = frozenset({
     "soft_margin_loss",
 })  # fmt: skip
 _ZERO = CLASSIFYING - {"nll_loss", "binary_cross_entropy"}
+_NO_ZERO = frozenset({"poisson_nll_loss"})  # a level of it is no multiple of another
 _MEAN = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "gaussian_nll_loss"})
 
 
@@ -171,7 +172,11 @@ def _look_around(lab: Lab) -> _Looks | None:
             there = rig.put(batch)
             terms, loss = _terms(rig, there)
             usable = tuple(
-                t for t in terms if uninformative(t) is not None and is_from_data(t, there)
+                t
+                for t in terms
+                if t.kind not in _NO_ZERO
+                and uninformative(t) is not None
+                and is_from_data(t, there)
             )
             if not usable:
                 return None

@@ -127,6 +127,7 @@ class OverfitOneBatch:
     seconds: float = 24.0  # for all rates together
     enough: float = 0.95  # share of the way to the floor (CHECKS)
     least: float = 0.5  # below it: fail (CHECKS)
+    falls: float = 0.25  # of the first loss, where no floor is known: soft targets keep an entropy
     bounded: float = 0.1  # with all labels right: cosines over a temperature cannot reach the floor
 
     def measure(self, lab: Lab) -> BatchFit:
@@ -169,7 +170,7 @@ class OverfitOneBatch:
         if seen.progress >= self.enough or by_heart:
             return Status.PASS
         if seen.floor is None:
-            return Status.PASS if seen.progress >= self.least else Status.WARN
+            return Status.PASS if seen.progress >= self.falls else Status.WARN
         probe = seen.head_trains and seen.frozen_share > 0.5
         return Status.WARN if seen.progress >= self.least or probe else Status.FAIL
 

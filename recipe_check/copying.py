@@ -81,7 +81,8 @@ def _detached(model: nn.Module) -> dict[int, Any]:
     found: dict[int, Any] = {id(v): v.detach().clone() for v in held if not v.is_leaf}
     for buffer in model.buffers():
         if is_lazy(buffer):
-            found[id(buffer)] = UninitializedBuffer(device=buffer.device, dtype=buffer.dtype)
+            make: Any = UninitializedBuffer
+            found[id(buffer)] = make(device=buffer.device, dtype=buffer.dtype)
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from recipe_check.engine import Job, Loaded
+from recipe_check.errors import LoadError
 from recipe_check.lab import Lab
 from recipe_check.results import Expense, Result, Status, Summary, Verdict
 from recipe_check.runner import as_result, run_check
@@ -32,6 +33,11 @@ class InProcess:
             environment=tuple(environment(self.lab.device)),
         )
 
+    def rehearse(self) -> LoadError | None:
+        """What `Engine.rehearse` answers."""
+        with preserved():
+            return self.lab.broken
+
     def run(self, jobs: Sequence[Job]) -> Iterator[Result]:
         """Results in order; no check is started after the budget is spent."""
         start = time.monotonic()
@@ -48,7 +54,7 @@ class InProcess:
     def summary(self) -> Summary:
         """What entered the network and its layers; empty where the model cannot be traced."""
         try:
-            with self.lab.seeded():
+            with preserved(), self.lab.seeded():
                 return Summary(inputs=inputs(self.lab), layers=layers(self.lab))
         except Exception:
             return Summary()

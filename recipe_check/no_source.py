@@ -18,7 +18,7 @@ _ROOT = r"(?:[A-Za-z]:[\\/]|\\\\|~?/)"
 _QUOTED = re.compile(rf"(['\"`]){_ROOT}[^'\"`\n]*?([^'\"`\n\\/]+)[\\/]?\1")
 _PLAIN = re.compile(
     rf"(?<![\w.…/\\:~])(?:file://)?"
-    rf"(?:{_ROOT}(?:{_NAME}[\\/])+({_NAME})|/({_NAME}\.\w{{1,5}})\b)[\\/]?"
+    rf"(?:(?:{_ROOT}(?:{_NAME}[\\/])+|~/)({_NAME})|/({_NAME}\.\w{{1,5}})\b)[\\/]?"
 )
 _SOURCE = ("source", "remove", "add")  # keys of lines of the user's code
 
@@ -32,7 +32,7 @@ def without_paths(text: str) -> str:
     """Paths below the working directory relative to it, of others the last part behind `…/`."""
     here = Path.cwd()
     if len(here.parts) > 1:
-        text = text.replace(f"{here}/", "")
+        text = re.sub(rf"(?<![\w.…~-]){re.escape(str(here))}[\\/]", "", text)
     text = _QUOTED.sub(lambda path: f"{path[1]}…/{path[2]}{path[1]}", text)
     return _PLAIN.sub(lambda path: f"…/{path[1] or path[2]}", text)
 

@@ -24,6 +24,7 @@ from recipe_check.request import CheckRequest, LoadRequest
 from recipe_check.results import Report
 from recipe_check.session import Plan, perform
 from recipe_check.snapshot import changes, snapshot
+from recipe_check.surroundings import preserved
 from recipe_check.worker import checked_device
 
 FAIL_ON = ("error", "warning")
@@ -72,11 +73,11 @@ def run(
     kinds = check_classes()
     plan = _plan(request, _chosen(kinds, only, skip, preset), kinds, budget)
     before = snapshot(objects)
-    with untouched(loader, val_loader):
+    with preserved(), untouched(loader, val_loader):
         subject = subject_from(objects, request)
         lab = materialised(Lab(subject, _device(device, subject.original.model), seed))
         engine = InProcess(lab, budget)
-        report = perform(plan, engine, engine.loaded(), lab.broken)
+        report = perform(plan, engine, engine.loaded(), engine.rehearse())
     return _compared(report, changes(before, snapshot(objects)))
 
 

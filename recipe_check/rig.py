@@ -75,7 +75,7 @@ class Rig:
     def quiet(self) -> Rig:
         """Dropout and other noise off, normalisation layers as in training."""
         self.model.train()
-        normalising = [m for m in self.model.modules() if m.training and _has_statistics(m)]
+        normalising = [m for m in self.model.modules() if m.training and has_statistics(m)]
         self.model.eval()
         for module in normalising:
             module.training = True
@@ -264,7 +264,7 @@ def _convert(module: nn.Module, change: Callable[[torch.Tensor], torch.Tensor]) 
     apply(change)
 
 
-def _has_statistics(module: nn.Module) -> bool:
+def has_statistics(module: nn.Module) -> bool:
     """Batch, instance and ghost normalisation alike: anything that keeps running statistics."""
     return any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False)) or (
         isinstance(module, nn.modules.batchnorm._BatchNorm)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.detection import CORPUS, run, table
+import re
+
+from benchmarks.detection import ANSWERS, CORPUS, run, table
+from recipe_check.plugins import check_classes
 
 
 def test_a_bug_is_detected_and_its_twin_is_not() -> None:
@@ -13,7 +16,18 @@ def test_a_bug_is_detected_and_its_twin_is_not() -> None:
     assert found[0].right_line
     assert [o.exit_code for o in found] == [1, 0, 0]
     assert not any(o.failed or o.broke for o in found[1:])
-    assert "| bugs detected (fail or warn) | 1 of 1 |" in table(found)
+    text = table(found)
+    for measure in ("detected (fail or warn)", "by the right check", "with the right cause"):
+        assert f"| {measure} | 1 of 1 (100%) | 1 of 1 (100%) |" in text
+    assert "| false `fail` | 0 of 2 (0%) |" in text
+
+
+def test_every_bug_has_an_answer_that_names_checks_there_are() -> None:
+    known = set(check_classes())
+    assert set(ANSWERS) == {bug.stem for bug in (CORPUS / "bugs").glob("*.py")}
+    for answer in ANSWERS.values():
+        assert set(answer["checks"]) <= known
+        re.compile(answer["cause"])
 
 
 def test_every_bug_has_a_marked_line_and_a_twin_that_differs() -> None:

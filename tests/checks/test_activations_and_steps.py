@@ -214,7 +214,7 @@ def moving(*ratios: float, stuck: bool = False):
         (ActivationScale(), replace(LEVEL, saturated=(replace(HALF, share=0.86),)), Status.WARN),
         (UpdateRatio(), STEP, Status.PASS),
         (UpdateRatio(), moving(0.5), Status.PASS),
-        (UpdateRatio(), moving(0.51), Status.WARN),
+        (UpdateRatio(), moving(2.1), Status.WARN),
         (UpdateRatio(), moving(10.0), Status.WARN),
         (UpdateRatio(), moving(10.1), Status.FAIL),
         (UpdateRatio(), moving(1e-3, 1e-3, 100.0), Status.PASS),  # the median

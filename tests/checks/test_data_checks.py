@@ -111,7 +111,7 @@ def test_a_loader_without_a_length_is_read_once(lab_for) -> None:
         (LabelRange(), Labels(0, 0, 2, 0, (64, 0)), Status.FAIL),
         (Duplicates(), Repeats(100, 100, 5, 0, 0), Status.FAIL),
         (Duplicates(), Repeats(100, 100, 4, 0, 0), Status.PASS),
-        (Duplicates(), Repeats(100, 100, 20, 40, 0), Status.PASS),
+        (Duplicates(), Repeats(100, 100, 20, 40, 0, 60), Status.PASS),
         (Duplicates(), Repeats(100, 0, 0, 5, 5), Status.WARN),
     ],
 )

@@ -119,7 +119,9 @@ def test_gain_is_the_paired_t_statistic() -> None:
     assert share == pytest.approx((1.5 - 1.05) / 1.5)
 
 
-def arms(real, zeros=2.0, permuted=2.0, train=1.0, progress=1.0, prior=None) -> Arms:
+def arms(
+    real, zeros=2.0, permuted=2.0, train=1.0, progress=1.0, prior=None, shuffled=None
+) -> Arms:
     def arm(level, last):
         held = tuple(level + 0.01 * i for i in range(6))
         return Arm("arm", (Round(400, last, held),))
@@ -127,7 +129,7 @@ def arms(real, zeros=2.0, permuted=2.0, train=1.0, progress=1.0, prior=None) -> 
     shifted = arm(real, train)
     noise = tuple(h + (-1) ** i * 0.001 for i, h in enumerate(shifted.rounds[0].held))
     shifted = Arm("real", (Round(400, train, noise),))
-    return Arms(shifted, arm(zeros, 2.0), arm(permuted, 2.0), progress, 1e-3, prior, True)
+    return Arms(shifted, arm(zeros, 2.0), arm(permuted, shuffled or train), progress, 1e-3, prior, True)
 
 
 @pytest.mark.parametrize(
@@ -136,12 +138,14 @@ def arms(real, zeros=2.0, permuted=2.0, train=1.0, progress=1.0, prior=None) -> 
         (arms(1.0), Status.PASS),
         (arms(2.1, train=1.9), Status.WARN),
         (arms(2.1, train=1.0), Status.FAIL),
+        (arms(2.1, train=1.0, shuffled=1.19), Status.FAIL),
+        (arms(2.1, train=1.0, shuffled=1.21), Status.PASS),
         (arms(2.1, train=2.0, progress=0.2), Status.FAIL),
         (arms(1.0, permuted=0.9, train=0.5), Status.FAIL),
         (arms(1.0, zeros=1.5, prior=2.0), Status.FAIL),
         (arms(1.0, zeros=1.9, prior=2.0), Status.PASS),
     ],
-    ids=["learns", "undecided", "by-heart", "cannot-fit", "shuffled-as-good", "leak", "no-leak"],
+    ids=["learns", "undecided", "by-heart", "hardly-faster", "learned-faster", "cannot-fit", "shuffled-as-good", "leak", "no-leak"],
 )
 def test_judge(seen, status) -> None:
     assert InputIndependentBaseline().judge(seen).status is status

@@ -37,22 +37,27 @@ class TwoHeads(MLP):
         return self.head(h), self.box(h)
 
 
+def boxed():
+    """Each sample with a class and two coordinates."""
+    return [(x, y, torch.stack((y.float(), 2 - y.float()), 1)) for x, y in class_batches()]
+
+
 def terms(weight: float = 1.0, scale: float = 1.0):
-    def loss(outputs, y):
-        boxes = scale * torch.stack((y.float(), 2 - y.float()), 1)
-        return F.cross_entropy(outputs[0], y) + weight * F.mse_loss(outputs[1], boxes)
+    def loss(outputs, target):
+        y, boxes = target
+        return F.cross_entropy(outputs[0], y) + weight * F.mse_loss(outputs[1], scale * boxes)
 
     return loss
 
 
 def test_a_term_that_dwarfs_the_other_is_warned_of_at_its_line(lab_for) -> None:
     for loss in (terms(scale=300.0), terms(weight=1e4)):
-        verdict = judged(LossTerms(), lab_for(made(TwoHeads), class_batches(), loss))
+        verdict = judged(LossTerms(), lab_for(made(TwoHeads), boxed(), loss))
         assert verdict.status is Status.WARN
         assert "mse_loss has" in verdict.message
         assert "cross_entropy(outputs[0], y)" in verdict.location.source
     for loss in (terms(), terms(weight=0.1), terms(weight=1 / 300, scale=10.0)):
-        lab = lab_for(made(TwoHeads), class_batches(), loss)
+        lab = lab_for(made(TwoHeads), boxed(), loss)
         assert judged(LossTerms(), lab).status is Status.PASS
 
 
@@ -68,7 +73,7 @@ def test_terms_that_say_nothing_are_left_out(lab_for) -> None:
         return terms()(outputs, y) + 1e-5 * F.l1_loss(outputs[1], torch.zeros_like(outputs[1]))
 
     for loss in (satisfied, logged, sparse):
-        lab = lab_for(made(TwoHeads), class_batches(), loss)
+        lab = lab_for(made(TwoHeads), boxed(), loss)
         assert judged(LossTerms(), lab).status is Status.PASS
     with pytest.raises(NotApplicable, match="single term"):
         LossTerms().measure(lab_for(made(MLP), class_batches(), CE))
@@ -76,9 +81,8 @@ def test_terms_that_say_nothing_are_left_out(lab_for) -> None:
 
 def test_the_shares_of_the_terms_are_those_of_separate_losses(lab_for) -> None:
     model = made(TwoHeads)
-    seen = LossTerms().measure(lab_for(model, class_batches(), terms(weight=0.5)))
-    x, y = class_batches()[0]
-    boxes = torch.stack((y.float(), 2 - y.float()), 1)
+    seen = LossTerms().measure(lab_for(model, boxed(), terms(weight=0.5)))
+    x, y, boxes = boxed()[0]
     losses = (lambda o: F.cross_entropy(o[0], y), lambda o: 0.5 * F.mse_loss(o[1], boxes))
     for term, loss in zip(seen.terms, losses, strict=True):
         grads = torch.autograd.grad(loss(model(x)), list(model.parameters()), allow_unused=True)

@@ -50,6 +50,13 @@ def allocate() -> None:
         kept.append(torch.ones(25_000_000))
 
 
+def orphan() -> None:
+    """Ends, and leaves a process that holds everything open which this one had."""
+    if os.fork() == 0:
+        time.sleep(300)
+    os._exit(7)
+
+
 def recurse() -> None:
     recurse()
 
@@ -85,6 +92,7 @@ def meddle_and_raise() -> None:
 ACTS = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "segfault": lambda: ctypes.string_at(0),
+    "orphan": orphan,
     "leave": lambda: os._exit(7),
     "hang": lambda: time.sleep(1000),
     "hang_in_c": lambda: ctypes.PyDLL(None).sleep(1000),  # keeps the interpreter's lock

@@ -10,9 +10,9 @@ from recipe_check import Meta, Status, Verdict
 from recipe_check.lab import read_batches
 
 PLACES = {
-    "forward": "kill segfault leave hang hang_in_c allocate interrupt exit ending fork close shout "
-    "recurse meddle raise",
-    "loss": "interrupt exit kill",
+    "forward": "kill segfault orphan hang hang_in_c allocate interrupt exit ending fork close "
+    "shout recurse meddle raise",
+    "loss": "interrupt exit",
     "loader": "hang interrupt exit",
     "data": "leave",
 }
@@ -26,6 +26,8 @@ def _check(id: str, fault: str) -> type:
 
         def measure(self, lab: Any) -> float:
             target = sys.modules["faulty"]
+            if "broken" not in vars(lab):
+                raise RuntimeError("this process has not taken the first step")
             target.FAULT = fault
             try:
                 if fault.startswith("loader"):

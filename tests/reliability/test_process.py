@@ -7,12 +7,12 @@ from tests.reliability.running import faulty
 
 
 def test_a_killed_crashed_or_left_process_costs_one_result() -> None:
-    ids = ("forward-kill", "fine-0", "forward-segfault", "fine-1", "forward-leave", "fine-2")
+    ids = ("forward-kill", "fine-0", "forward-segfault", "fine-1", "forward-orphan", "fine-2")
     found = faulty(*ids)
     assert list(found) == list(ids)
     assert "died with SIGKILL" in found["forward-kill"].verdict.message
     assert "died with SIGSEGV" in found["forward-segfault"].verdict.message
-    assert "died with exit code 7" in found["forward-leave"].verdict.message
+    assert "died with exit code 7" in found["forward-orphan"].verdict.message
     said = {found[f"fine-{number}"].verdict.message for number in range(3)}
     assert len(said) == 1  # the same loss in every process
     assert {found[f"fine-{number}"].status for number in range(3)} == {Status.PASS}
