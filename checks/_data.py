@@ -38,7 +38,9 @@ def see_batches(lab: Lab) -> Batches:
                 "drop or impute missing values before the loader", certain=True,
             )
         )  # fmt: skip
-    if len(set(found.inputs)) == 1 and found.rows >= 16:
+    low, high = found.moments.low, found.moments.high
+    flat = low is not None and high is not None and bool((low == high).all())
+    if (len(set(found.inputs)) == 1 or flat) and found.rows >= 16:
         problems.append(
             Problem(
                 "every sample has the same input", "1 distinct input", f"{found.rows}",

@@ -9,6 +9,7 @@ import torch
 
 from recipe_check import NotApplicable
 from recipe_check.lab import seed_everything
+from recipe_check.probes.loops import user_files
 from recipe_check.probes.training import Fit, held_losses
 
 from ._blame import maker
@@ -30,6 +31,8 @@ def see_descent(lab: Lab, steps: int) -> Descent:
         raise NotApplicable("the loss has no gradient (see gradient-norms)")
     optimizer = rig.warm_optimizer()
     if not any(float(group.get("lr", 1.0)) for group in optimizer.param_groups):
+        if lab.subject.original.scheduler is None and not _sets_rate(lab):
+            return _standing_still(lab, rig, optimizer)
         raise NotApplicable("the optimizer's rate is zero, and no warm-up says what it leads to")
     before = _norm(rig)
     last = [batches[number % len(batches)] for number in range(max(steps - CHUNK, 0), steps)]
@@ -46,8 +49,31 @@ def see_descent(lab: Lab, steps: int) -> Descent:
         own=own,
         reference=() if speaks else _reference(lab, batches, steps),
         growth=growth,
+        momentum=_momentum(optimizer),
         location=maker(lab, "optimizer"),
     )
+
+
+def _sets_rate(lab: Lab) -> bool:
+    """Whether a line of the user's files sets a rate by hand."""
+    return any('"lr"]' in f.read_text() or "'lr']" in f.read_text()
+               for f in user_files(lab.subject.file))  # fmt: skip
+
+
+def _standing_still(lab: Lab, rig: Rig, optimizer: torch.optim.Optimizer) -> Descent:
+    """A rate of zero that nothing raises."""
+    batch = rig.put(lab.train_batches[0])
+    loss = sum(held_losses(rig, [batch]))
+    return Descent(
+        name=f"{type(optimizer).__name__} (lr 0)", rate=0.0, decay=0.0, start=loss, own=(loss,),
+        reference=_reference(lab, [batch], CHUNK), growth=1.0, location=maker(lab, "optimizer"),
+    )  # fmt: skip
+
+
+def _momentum(optimizer: torch.optim.Optimizer) -> float:
+    group = optimizer.param_groups[0]
+    betas = group.get("betas", (0.0,))
+    return max(float(group.get("momentum", 0.0)), float(betas[0]))
 
 
 def _speaks_for_itself(start: float, own: tuple[float, ...], growth: float) -> bool:

@@ -19,8 +19,18 @@ from .dropout import Dropping
 if TYPE_CHECKING:
     from recipe_check import Lab
 
-_FUNCTIONS = frozenset({F.dropout, torch.dropout, F.dropout1d, F.dropout2d, F.dropout3d,
-                        F.alpha_dropout, F.feature_alpha_dropout})  # fmt: skip
+_FUNCTIONS = frozenset(
+    {
+        F.dropout,
+        torch.dropout,
+        F.dropout1d,
+        F.dropout2d,
+        F.dropout3d,
+        F.alpha_dropout,
+        F.feature_alpha_dropout,
+    }
+)
+_ATTENTION = (F.scaled_dot_product_attention, F.multi_head_attention_forward)  # fmt: skip
 
 
 class _ActiveDropout:
@@ -33,7 +43,11 @@ class _ActiveDropout:
     def __call__(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any
     ) -> None:
-        if self.op or func not in _FUNCTIONS or not args:
+        if self.op:
+            return
+        if func in _ATTENTION and float(kwargs.get("dropout_p", 0.0)) > 0:
+            self.op, self.location = op_name(func), caller_location(op_name(func))
+        if func not in _FUNCTIONS or not args:
             return
         if isinstance(out, torch.Tensor) and not torch.equal(out, args[0]):
             self.op, self.location = op_name(func), caller_location(op_name(func))

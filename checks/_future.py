@@ -33,8 +33,11 @@ def see_future(lab: Lab) -> Future:
     other = tree.replace_leaves(batch, {place: later})
     one, two = forward_leaves(rig, call, batch), forward_leaves(rig, call, other)
     change = max((_change(a, b, time, cut) for a, b in zip(one, two, strict=True)), default=0.0)
+    copies = _is_copy(lab, rig)
+    if copies and change > TOLERANCE:
+        raise NotApplicable("not a next-token model: it reproduces its input")
     op, where = _first(rig, call, batch, other, time, cut) if change > TOLERANCE else ("", None)
-    return Future(change, op, where)
+    return Future(change, op, where, copies)
 
 
 def _tokens(lab: Lab, rig: Rig) -> tuple[int, int]:
@@ -48,9 +51,18 @@ def _tokens(lab: Lab, rig: Rig) -> tuple[int, int]:
     if not whole or x.ndim != 2 or y.shape != x.shape or x.shape[1] < 4:
         raise NotApplicable("not a next-token model: inputs and targets are no token sequences")
     shifted = (x[:, 1:] == y[:, :-1]).float().mean()
+    if _is_copy(lab, rig):
+        return 0, x.shape[1]
     if float(shifted) < 0.95 and not _shifted_inside(lab, x):
         raise NotApplicable("not a next-token model: the target is not the input shifted by one")
     return 0, x.shape[1]
+
+
+def _is_copy(lab: Lab, rig: Rig) -> bool:
+    """Whether the targets are the inputs, and nothing shifts them later."""
+    parts = rig.split(lab.train_batches[0])
+    x, y = tree.leaves(parts.inputs)[0], tree.leaves(parts.target)[0]
+    return x.shape == y.shape and bool((x == y).all()) and not _shifted_inside(lab, x)
 
 
 def _shifted_inside(lab: Lab, x: torch.Tensor) -> bool:

@@ -17,6 +17,7 @@ from .linearity import Deviation
 if TYPE_CHECKING:
     from recipe_check import Lab, Rig
 
+CONSTANT = 1e-6  # of the outputs' size: a constant is affine, too
 _WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
 
 
@@ -52,6 +53,8 @@ def _deviation(rig: Rig, call: Call, batch: object, places: list[int]) -> float:
     none = {p: torch.zeros_like(one[p]) for p in places}
     a, b, c, d = (_output(rig, call, batch, x) for x in (one, two, both, none))
     scale = max(float(a.abs().max()), float(b.abs().max()), 1e-12)
+    if float((a - b).abs().max()) < CONSTANT * scale:
+        raise NotApplicable("the output does not depend on the input (see output-collapse)")
     return float((a + b - c - d).abs().max()) / scale
 
 

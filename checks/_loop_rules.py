@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import ast
-import linecache
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
-from recipe_check import Location, NotApplicable
+from recipe_check import NotApplicable
 from recipe_check.errors import UserCodeError
 from recipe_check.probes.loops import Event, Training
 from recipe_check.userframes import relative
 
 from ._loop_metrics import wrong_axes
+from ._loop_order import (
+    cleared_before_step,
+    evaluates_from_the_start,
+    optimizer_anew,
+    trains_on_validation,
+)
+from ._loop_places import depends_on_mode, of_kinds, place
 from .train_step import Loops, Slip
 
 if TYPE_CHECKING:
@@ -56,18 +61,6 @@ def _described(loop: Training) -> tuple[str, str, str]:
     return loop.batch.header, f"{relative(str(first.file))}:{loop.batch.line}", ", ".join(kinds)
 
 
-def place(event: Event) -> Location:
-    """Where an event stands in the user's files."""
-    source = linecache.getline(str(event.file), event.line).rstrip("\n")
-    return Location(
-        file=relative(str(event.file)), line=event.line, column=event.column, source=source[:500]
-    )
-
-
-def _of(loop: Training, *kinds: str) -> list[Event]:
-    return [e for e in loop.batch.events() if e.kind in kinds]
-
-
 def _hands_over(loop: Training, *words: str) -> bool:
     """Whether a call that was not followed gets the optimizer (or what the words name)."""
     calls = [e.node for e in loop.batch.events() if e.kind == "forward"]
@@ -81,8 +74,13 @@ def _hands_over(loop: Training, *words: str) -> bool:
 
 
 def _never_cleared(loop: Training, lab: Lab) -> Iterator[Slip]:
-    steps = _of(loop, "step")
-    if not steps or not _of(loop, "backward") or _of(loop, "zero") or _hands_over(loop, "opt"):
+    steps = of_kinds(loop, "step")
+    if (
+        not steps
+        or not of_kinds(loop, "backward")
+        or of_kinds(loop, "zero")
+        or _hands_over(loop, "opt")
+    ):
         return
     if any(isinstance(e.node, ast.Call) and "closure" in ast.unparse(e.node) for e in steps):
         return
@@ -95,14 +93,14 @@ def _never_cleared(loop: Training, lab: Lab) -> Iterator[Slip]:
         "gradients are not cleared (zero_grad missing)",
         f"gradients are cleared {when}, and every step adds to those before it",
         "call optimizer.zero_grad() before each loss.backward()",
-        place(outside[0] if outside else _of(loop, "backward")[0]),
+        place(outside[0] if outside else of_kinds(loop, "backward")[0]),
         certain=True,
     )
 
 
 def _clipped_late(loop: Training, lab: Lab) -> Iterator[Slip]:
     """A clip right after a step and not right before another one, the loop read as a circle."""
-    order = _of(loop, "backward", "clip", "step")
+    order = of_kinds(loop, "backward", "clip", "step")
     kinds = [e.kind for e in order if e.kind != "clip"]
     if not {"step", "backward"} <= set(kinds):
         return
@@ -123,7 +121,7 @@ def _clipped_late(loop: Training, lab: Lab) -> Iterator[Slip]:
 
 
 def _undivided(loop: Training, lab: Lab) -> Iterator[Slip]:
-    steps, backwards = _of(loop, "step"), _of(loop, "backward")
+    steps, backwards = of_kinds(loop, "step"), of_kinds(loop, "backward")
     inner = [e for e in loop.batch.events(nested=False) if e.kind == "backward"]
     alone = {e.guard for e in backwards}  # every n-th batch a step of its own (WGAN's generator)
     every = any("%" in e.guard and e.guard not in alone for e in steps)
@@ -186,7 +184,7 @@ def _scored(event: Event) -> list[ast.expr]:
 
 
 def _schedules_first(loop: Training, lab: Lab) -> Iterator[Slip]:
-    kinds = [e for e in _of(loop, "schedule", "step") if not e.guard]
+    kinds = [e for e in of_kinds(loop, "schedule", "step") if not e.guard]
     if not kinds or kinds[0].kind != "schedule" or not any(e.kind == "step" for e in kinds):
         return
     yield Slip(
@@ -210,7 +208,7 @@ def _stays_in_eval(loop: Training, lab: Lab) -> Iterator[Slip]:
     left = [e for e in events if e.kind == "eval" and e.owner in learning]
     if not left or restored & trained:
         return
-    matters = any(_depends_on_mode(m) for m in lab.subject.original.model.modules())
+    matters = any(depends_on_mode(m) for m in lab.subject.original.model.modules())
     yield Slip(
         "the model stays in eval mode",
         f"`{left[0].owner}` is switched to eval in every epoch and never back to train: from the "
@@ -233,11 +231,6 @@ def _learns(loop: Training, owner: str) -> bool:
              if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
              and n.func.attr in ("parameters", "named_parameters")}  # fmt: skip
     return not asked or name in asked
-
-
-def _depends_on_mode(module: nn.Module) -> bool:
-    drops = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
-    return drops or isinstance(module, nn.modules.batchnorm._BatchNorm)
 
 
 def _starts_anew(loop: Training, lab: Lab) -> Iterator[Slip]:
@@ -280,8 +273,8 @@ def _is_anew(event: Event, called: set[str], learns: set[str]) -> bool:
 
 
 def _never_steps(loop: Training, lab: Lab) -> Iterator[Slip]:
-    zeros = [e for e in _of(loop, "zero") if "opt" in e.owner.lower()]
-    if _of(loop, "step") or not zeros or _hands_over(loop, "opt", "scaler"):
+    zeros = [e for e in of_kinds(loop, "zero") if "opt" in e.owner.lower()]
+    if of_kinds(loop, "step") or not zeros or _hands_over(loop, "opt", "scaler"):
         return
     if any(e.owner.endswith("no_grad") for e in loop.batch.events()) or _steps_otherwise(loop):
         return
@@ -289,7 +282,7 @@ def _never_steps(loop: Training, lab: Lab) -> Iterator[Slip]:
         "the optimizer never steps",
         "gradients are computed and cleared, and no optimizer.step() uses them",
         "call optimizer.step() after loss.backward()",
-        place(_of(loop, "backward")[0]),
+        place(of_kinds(loop, "backward")[0]),
         certain=True,
     )
 
@@ -331,10 +324,14 @@ def _output(lab: Lab) -> torch.Tensor | None:
 
 Rule = Callable[[Training, "Lab"], Iterator[Slip]]
 RULES: tuple[Rule, ...] = (
-    _never_cleared, _clipped_late, _stays_in_eval, _starts_anew, _never_steps, _undivided,
+    _never_cleared, cleared_before_step, _clipped_late, evaluates_from_the_start, optimizer_anew,
+    trains_on_validation, _stays_in_eval, _starts_anew, _never_steps, _undivided,
     _schedules_first, _measures_wrong,
 )  # fmt: skip
 TITLES = (
+    "gradients are cleared before the step",
+    "the optimizer is made anew at every step",
+    "the training loop reads the validation data",
     "gradients are not cleared (zero_grad missing)",
     "gradients are clipped after the step",
     "the model stays in eval mode",

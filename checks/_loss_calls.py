@@ -203,9 +203,63 @@ def _loss_line(lab: Lab, kind: type[nn.Module]) -> Location | None:
     return next((where for where in made if where is not None), None)
 
 
+def _swapped(lab: Lab, term: LossTerm, origin: Origin) -> Breach | None:
+    """What learns stands where the target is expected."""
+    target = term.target
+    if not isinstance(target, torch.Tensor) or term.kind not in _ORDERED:
+        return None
+    if term.prediction.requires_grad or not target.requires_grad:
+        return None
+    return Breach(
+        "prediction and target are swapped",
+        f"the first argument of {term.kind} has no gradient, the second has",
+        "give the prediction first, then the target",
+        term.location,
+        certain=term.kind != "kl_div",
+    )
+
+
+def _no_distribution(lab: Lab, term: LossTerm, origin: Origin) -> Breach | None:
+    """Class probabilities as targets are at least zero and sum to one."""
+    target = term.target
+    soft = isinstance(target, torch.Tensor) and target.is_floating_point()
+    if term.kind != "cross_entropy" or not soft or target.ndim < 2:
+        return None
+    sums = target.detach().double().sum(1)
+    if float((sums - 1).abs().max()) < 0.01 and float(target.min()) >= 0:
+        return None
+    return Breach(
+        "targets that are no probabilities",
+        f"cross_entropy got float targets that sum to {float(sums.min()):.3g} … "
+        f"{float(sums.max()):.3g} over the classes (axis 1)",
+        "give class indices (int64), or probabilities that sum to 1 over axis 1",
+        term.location,
+        certain=False,
+    )
+
+
+def _lifted_down(lab: Lab, term: LossTerm, origin: Origin) -> Breach | None:
+    """pos_weight below one makes a rare positive class still lighter."""
+    weight, target = term.kwargs.get("pos_weight"), term.target
+    if not isinstance(weight, torch.Tensor) or weight.numel() != 1:
+        return None
+    share = float(target.double().mean())
+    if float(weight) >= 1 or share >= 0.25:
+        return None
+    return Breach(
+        "pos_weight makes the rare class lighter",
+        f"pos_weight is {float(weight):.3g} and {share:.1%} of the targets are positive",
+        f"pos_weight is negatives over positives: about {(1 - share) / max(share, 1e-9):.3g}",
+        term.location or maker(lab, "loss"),
+        certain=False,
+    )
+
+
+_ORDERED = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "nll_loss",
+            "cross_entropy")  # fmt: skip
 RULES: tuple[Rule, ...] = (
     _wrong_axis, _squashed, _broadcast, _no_log, _one_output, _averaged, _negative, _flipped,
-    _weights,
+    _weights, _swapped, _no_distribution, _lifted_down,
 )  # fmt: skip
 TITLES = (
     "squashed scores instead of raw ones",
@@ -216,4 +270,7 @@ TITLES = (
     "the loss is below its lowest value",
     "the sign of the loss is flipped",
     "the logarithm of zero",
+    "prediction and target are swapped",
+    "targets that are no probabilities",
+    "pos_weight makes the rare class lighter",
 )

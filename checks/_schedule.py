@@ -13,7 +13,7 @@ import torch
 from recipe_check import NotApplicable
 from recipe_check.probes.loops import Event, Loop, Training
 
-from ._loop_rules import place
+from ._loop_places import place
 from ._scan import scan
 from .lr_schedule import Plan
 
@@ -55,6 +55,8 @@ def see_schedule(lab: Lab) -> Plan:
         period=int(period) if period and steps > 1.2 * period else 0,
         location=place(when.event) if when.event else None,
         early=when.early,
+        built_for=int(getattr(scheduler, "total_steps", 0) or 0),
+        calls=steps,
     )
 
 

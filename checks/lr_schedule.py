@@ -40,6 +40,8 @@ class Plan:
     period: int  # T_max of a cosine that rises again after it, 0 for others
     location: Location | None  # scheduler.step() in the user's loop
     early: bool = False  # a break or return can end the training before its last epoch
+    built_for: int = 0  # total_steps of the scheduler, 0 where it has none
+    calls: int = 0  # that the planned training makes
 
     @property
     def peak(self) -> float:
@@ -158,6 +160,15 @@ class LrSchedule:
             )
         if seen.known and seen.tiny > self.low:
             return self._vanishes(seen, how)
+        if seen.known and seen.built_for > 2 * seen.calls and not seen.early:
+            return (
+                Status.WARN,
+                (
+                    f"{how}: it is built for {seen.built_for} steps and gets {seen.calls}, so that it "
+                    "never comes to its end"
+                ),
+                "step it after every batch, or build it for the steps that it gets",
+            )
         late = self._late_peak(seen)
         if sure and late > self.warm_up:
             return (

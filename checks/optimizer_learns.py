@@ -23,6 +23,7 @@ class Descent:
     own: tuple[float, ...]
     reference: tuple[float, ...]
     growth: float
+    momentum: float = 0.0  # SGD's momentum or Adam's first beta
     location: Location | None = None  # the line that made the optimizer
 
     @property
@@ -55,7 +56,8 @@ class OptimizerLearns:
     --------------
     fail: the loss becomes infinite or NaN, or ends above its start by half, or the weights
     grow or shrink tenfold while it makes less than half of the way that Adam makes. warn: it
-    makes less than a twentieth of that way.
+    makes less than a twentieth of that way. fail, without a comparison: a rate of zero without a
+    schedule; a momentum (or first beta) of 1 or more.
 
     Cost
     ----
@@ -127,6 +129,12 @@ class OptimizerLearns:
         start = seen.start
         if not all(math.isfinite(loss) for loss in seen.own):
             return Status.FAIL, f"{seen.name} makes the loss infinite within {self.steps} steps"
+        if seen.rate == 0:
+            return Status.FAIL, f"{seen.name} moves nothing: its learning rate is zero"
+        if seen.momentum >= 1:
+            return Status.FAIL, (
+                f"{seen.name} has a momentum of {seen.momentum:g}: what it adds up never fades"
+            )
         if not seen.reference:
             return Status.PASS, f"{seen.name} lowers the loss: {start:.3g} to {seen.end:.3g}"
         way, adams = start - seen.end, start - seen.reference_end
@@ -147,6 +155,14 @@ class OptimizerLearns:
 def _causes(seen: Descent) -> tuple[Cause, ...]:
     state = {True: CauseState.MATCHES, False: CauseState.RULED_OUT}
     return (
+        Cause(
+            title="the learning rate is zero",
+            state=state[seen.rate == 0],
+        ),
+        Cause(
+            title="the momentum never fades",
+            state=state[seen.momentum >= 1],
+        ),
         Cause(
             title="the learning rate is too high",
             state=state[seen.growth > 10 or not seen.end <= seen.start],

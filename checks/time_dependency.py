@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recipe_check import Fix, Location, Meta, Status, Verdict
+from recipe_check import Cause, CauseState, Fix, Location, Meta, Status, Verdict
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -18,6 +18,7 @@ class Future:
     change: float
     op: str
     location: Location | None
+    copies: bool = False  # the target is the input itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +37,9 @@ class TimeDependency:
 
     How it decides
     --------------
-    fail: an output changes by more than 1e-5 (relative) when only later tokens change. skip: the
-    target is not the input shifted by one.
+    fail: an output changes by more than 1e-5 (relative) when only later tokens change. warn:
+    the target of a causal model is its input, unshifted: copying solves it. skip: the target is
+    not the input shifted by one.
 
     Cost
     ----
@@ -77,6 +79,8 @@ class TimeDependency:
         return see_future(lab)
 
     def judge(self, seen: Future) -> Verdict:
+        if seen.copies:
+            return _copying(seen)
         leaks = seen.change > self.tolerance
         where = f", first at {seen.op}" if seen.op else ""
         return Verdict(
@@ -92,3 +96,16 @@ class TimeDependency:
             else None,
             values={"change": seen.change},
         )
+
+
+def _copying(seen: Future) -> Verdict:
+    return Verdict(
+        status=Status.WARN,
+        message="inputs and targets are the same tokens and the model looks back only: copying "
+        "the input solves the task",
+        measured="target = input",
+        expected="target = input shifted by one",
+        causes=(Cause(title="the target is not shifted", state=CauseState.MATCHES),),
+        fix=Fix(text="predict the next token: x = tokens[:, :-1], y = tokens[:, 1:]"),
+        location=seen.location,
+    )

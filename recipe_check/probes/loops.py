@@ -62,6 +62,7 @@ class Training:
 
     batch: Loop
     epoch: Loop | None
+    before: tuple[Event, ...] = ()  # what was done before the outermost of them, in order
 
 
 @dataclass(frozen=True)
@@ -227,15 +228,20 @@ def _parse(file: Path) -> ast.Module | None:
         return None
 
 
-def _trainings(items: Sequence[Event | Loop], around: Loop | None) -> list[Training]:
-    """The innermost loops that take optimizer steps."""
+def _trainings(
+    items: Sequence[Event | Loop], around: Loop | None, before: tuple[Event, ...] = ()
+) -> list[Training]:
+    """The innermost loops that take optimizer steps; `before` is what was done before `around`."""
     found: list[Training] = []
+    seen: list[Event] = []
     for item in items:
-        if isinstance(item, Loop):
-            inside = _trainings(item.body, item)
-            kinds = item.kinds()
-            trains = "backward" in kinds and bool({"step", "zero"} & kinds)
-            if trains and not any("step" in t.batch.kinds() for t in inside):
-                inside = [Training(item, around)]
-            found += inside
+        if isinstance(item, Event):
+            seen.append(item)
+            continue
+        inside = _trainings(item.body, item, (*before, *seen))
+        kinds = item.kinds()
+        trains = "backward" in kinds and bool({"step", "zero"} & kinds)
+        if trains and not any("step" in t.batch.kinds() for t in inside):
+            inside = [Training(item, around, before if around else tuple(seen))]
+        found += inside
     return found
