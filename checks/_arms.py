@@ -50,7 +50,7 @@ def see_arms(lab: Lab, steps: int, seconds: float, decided: Any) -> Arms:
     held = _pieces(lab, rig, [rig.put(own_leaves(b)) for b in lab.held_batches])
     fitted = OverfitOneBatch()
     fit = fit_batch(lab, fitted.steps, fitted.seconds, fitted.enough)
-    odd = not math.isfinite(_loss(rig, blank(train[0], places)))  # log(0) of an exposure
+    odd = _is_odd(rig, blank(train[0], places))
     arms = {
         "real": (train, held),
         "zeros": (
@@ -110,13 +110,11 @@ def _enough(batches: Sequence[Any]) -> list[Any]:
 
 
 def _round_of(name: str, run: Fit, batches: Sequence[Any], held: Sequence[Any]) -> Round:
-    """A round of an arm; a control that the model cannot take is no control."""
+    """A round of an arm; what the model cannot take (indices of graphs, lengths) is no control."""
     try:
         return _round(run, batches, held)
     except UserCodeError as error:
-        if name == "real":
-            raise
-        raise NotApplicable(f"the model does not run on the {name} control: {error}") from error
+        raise NotApplicable(f"the model does not run on the {name} arm: {error}") from error
 
 
 def _round(run: Fit, batches: Sequence[Any], held: Sequence[Any], after: int = 0) -> Round:
@@ -156,7 +154,18 @@ def _targets_matter(rig: Rig, batches: Sequence[Any], places: Places) -> bool:
     if all(foreign[p].shape == leaves[p].shape for p in places.targets):
         candidates.append(foreign)
     before = _loss(rig, batches[0])
-    return any(_loss(rig, tree.replace_leaves(batches[0], c)) != before for c in candidates)
+    try:
+        return any(_loss(rig, tree.replace_leaves(batches[0], c)) != before for c in candidates)
+    except UserCodeError as error:
+        raise NotApplicable(f"the targets cannot be exchanged: {error}") from error
+
+
+def _is_odd(rig: Rig, batch: Any) -> bool:
+    """Whether zeros are no valid input: the logarithm of an exposure, an index of a graph."""
+    try:
+        return not math.isfinite(_loss(rig, batch))
+    except UserCodeError as error:
+        raise NotApplicable(f"the model does not run on zeroed inputs: {error}") from error
 
 
 def _loss(rig: Rig, batch: Any) -> float:

@@ -164,8 +164,8 @@ class LrSchedule:
             return (
                 Status.WARN,
                 (
-                    f"{how}: it is built for {seen.built_for} steps and gets {seen.calls}, so that it "
-                    "never comes to its end"
+                    f"{how}: it is built for {seen.built_for} steps and gets {seen.calls}, so "
+                    "that it never comes to its end"
                 ),
                 "step it after every batch, or build it for the steps that it gets",
             )

@@ -10,7 +10,18 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from recipe_check.results import Bars, Detail, Histogram, Images, Line, Mark, Matrix, Series, Table, thin
+from recipe_check.results import (
+    Bars,
+    Detail,
+    Histogram,
+    Images,
+    Line,
+    Mark,
+    Matrix,
+    Series,
+    Table,
+    thin,
+)
 
 from . import _pictures
 from ._limits import MOST_LINES, bars_shown
@@ -67,10 +78,10 @@ def _curve(axes: Axes, line: Line, place: int) -> Label:
     name = LINES[place % len(LINES)]
     pairs = list(zip(line.x, line.y, strict=False))
     points = [(x, y) for x, y in pairs if math.isfinite(y)]
-    drawn = [points[round(i)] for i in thin(range(len(points)))]
-    axes.plot([x for x, _ in drawn], [y for _, y in drawn], color=color(name), linewidth=1.8,
+    xs, ys = thin([x for x, _ in points]), thin([y for _, y in points])
+    axes.plot(xs, ys, color=color(name), linewidth=1.8,
               linestyle=DASHES[place // len(LINES) % len(DASHES)],
-              marker="o" if len(drawn) < 12 else None, markersize=4)  # fmt: skip
+              marker="o" if len(xs) < 12 else None, markersize=4)  # fmt: skip
     if not points:
         return 0.0, f"{cut(line.name, 22)}: not finite", name
     end_x, end = points[-1]

@@ -37,7 +37,7 @@ class EntryObserver:
     def __call__(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any
     ) -> None:
-        if self.entry is not None:
+        if self.entry is not None or _only_scales(func, args):
             return
         given = [*args, *kwargs.values()]
         weights = [t for t in tree.leaves(given) if isinstance(t, nn.Parameter) and t.ndim >= 2]
@@ -53,3 +53,10 @@ class EntryObserver:
                 float(plain.std(correction=0)),
                 caller_location(op_name(func)),
             )
+
+
+def _only_scales(func: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    """Whether fixed parameters scale the input (x - mean): that is preprocessing, no layer."""
+    if op_name(func) not in ("+", "-", "*", "/"):
+        return False
+    return not any(isinstance(a, nn.Parameter) and a.requires_grad for a in args)

@@ -40,7 +40,7 @@ class Names:
         return cls(
             optimizers=frozenset(_assigned(nodes, _OPTIMIZERS)),
             schedulers=frozenset(_assigned(nodes, _SCHEDULERS)),
-            numbers=dict(_numbers(nodes)),
+            numbers=_unambiguous(_numbers(nodes)),
         )  # fmt: skip
 
     def rounds(self, node: ast.expr, bound: Mapping[str, ast.expr]) -> int | None:
@@ -83,6 +83,14 @@ def _assigned(nodes: Sequence[ast.AST], classes: frozenset[str]) -> Iterator[str
         if any(ast.unparse(c.func).rsplit(".", 1)[-1] in classes for c in calls):
             for target in node.targets:
                 yield ast.unparse(target).rsplit(".", 1)[-1]
+
+
+def _unambiguous(pairs: Iterator[tuple[str, int]]) -> dict[str, int]:
+    """Names that have one value wherever they are set."""
+    found: dict[str, set[int]] = {}
+    for name, value in pairs:
+        found.setdefault(name, set()).add(value)
+    return {name: values.pop() for name, values in found.items() if len(values) == 1}
 
 
 def _numbers(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, int]]:
