@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 import torch
@@ -56,8 +57,8 @@ def see_descent(lab: Lab, steps: int) -> Descent:
 
 def _sets_rate(lab: Lab) -> bool:
     """Whether a line of the user's files sets a rate by hand."""
-    return any('"lr"]' in f.read_text() or "'lr']" in f.read_text()
-               for f in user_files(lab.subject.file))  # fmt: skip
+    setting = re.compile(r"""\[["']lr["']\]\s*[-+*/]?=(?!=)""")
+    return any(setting.search(file.read_text()) for file in user_files(lab.subject.file))
 
 
 def _standing_still(lab: Lab, rig: Rig, optimizer: torch.optim.Optimizer) -> Descent:

@@ -19,7 +19,7 @@ from .loss_contract import Breach
 if TYPE_CHECKING:
     from recipe_check import Lab
 
-LARGEST = 60.0  # scores of a confident classifier: sigmoid(60) is 1 and softmax 0 in float32
+LARGEST = 200.0  # scores at which sigmoid is 1 and most of softmax 0 in float32
 
 
 class _Logarithms:
@@ -38,7 +38,7 @@ class _Logarithms:
 
 
 def strain(lab: Lab) -> Breach | None:
-    """Calls the user's loss on the outputs scaled to +-60 and on their negation.
+    """Calls the user's loss on the outputs stretched to +-200 and on their negation.
 
     None for losses that take no part in this: torch's own, and those inside the model or a
     training step. Cost: one forward pass.

@@ -55,7 +55,7 @@ class LossContract:
     single output or over the batch axis; kl_div on probabilities; a bounded loss below zero, or
     with its sign flipped. warn: kl_div with reduction='mean'; class weights that grow with the
     class's frequency; a loss written by hand that takes the logarithm of zero, and is not finite,
-    for confident predictions (scores stretched to 60: sigmoid and softmax reach 0 and 1 there in
+    for confident predictions (scores stretched to 200: sigmoid and softmax reach 0 and 1 there in
     float32). log_softmax before cross_entropy is idempotent: a note.
 
     Cost

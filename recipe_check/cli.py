@@ -87,11 +87,10 @@ def show(choice: Choice, /, **given: Any) -> None:
 
     with Engine(_request(choice, given)) as engine:
         loaded = engine.load()
-    click.echo(clean(f"{loaded.target.file} on {loaded.device}"))
-    for found in loaded.target.found:
-        click.echo(clean(f"  {found.role:<14} {found.summary:<44} {found.how}"))
-    for note in loaded.target.notes:
-        click.echo(clean(f"  note: {note}"))
+    lines = [f"{loaded.target.file} on {loaded.device}"]
+    lines += [f"  {f.role:<14} {f.summary:<44} {f.how}" for f in loaded.target.found]
+    lines += [f"  note: {note}" for note in loaded.target.notes]
+    click.echo(fenced("\n".join(clean(line) for line in lines)))
 
 
 @cli.command(name="list")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from recipe_check.results import Result
 
-from ._verdict import WORDS, ordered, shown_status
+from ._verdict import WORDS, counted, ordered, shown_status
 
 _TITLES = {
     "data": "Data",
@@ -28,8 +28,8 @@ class Stage:
     def tally(self) -> str:
         """`1 failed, 7 passed, 3 skipped`."""
         statuses = [shown_status(result) for result in self.results]
-        counts = ((word.lower(), statuses.count(status)) for status, word in WORDS.items())
-        return ", ".join(f"{count} {word}" for word, count in counts if count)
+        counts = ((statuses.count(status), status) for status in WORDS)
+        return ", ".join(counted(count, status) for count, status in counts if count)
 
 
 def stages(results: Sequence[Result]) -> list[Stage]:

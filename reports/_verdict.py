@@ -30,6 +30,11 @@ class Group:
     results: tuple[Result, ...]
     start: int
 
+    @property
+    def word(self) -> str:
+        """`failed`, `warnings`: what stands behind the number of them."""
+        return counted(len(self.results), self.status).split(" ", 1)[1]
+
 
 @dataclass(frozen=True)
 class Headline:
@@ -38,6 +43,12 @@ class Headline:
     text: str
     then: str
     status: str
+
+
+def counted(count: int, status: str) -> str:
+    """`1 failed`, `2 warnings`."""
+    word = WORDS[status].lower()
+    return plural(count, word) if status == "warn" else f"{count} {word}"
 
 
 def shown_status(result: Result) -> str:
@@ -94,14 +105,10 @@ def last_line(report: Report) -> str:
     """The one line that says whether it is ready to train."""
     counts = report.counts
     warned = report.outcome == "passed" and counts["warn"] and not counts["fail"]
-    words = (
-        ("fail", "failed"), ("error", "broke"), ("warn", "warning"), ("pass", "passed"),
-        ("suppressed", "suppressed"), ("skip", "skipped"),
-    )  # fmt: skip
     parts = [
-        plural(counts[key], word) if key == "warn" else f"{counts[key]} {word}"
-        for key, word in words
-        if counts[key] and not (key == "warn" and warned)
+        counted(counts[status], status)
+        for status in WORDS
+        if counts[status] and not (status == "warn" and warned)
     ]
     tail = f"{', '.join(parts)} in {seconds(report.run.seconds)}".removeprefix(" ")
     return f"{_readiness(report)}: {tail}"

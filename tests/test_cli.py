@@ -223,8 +223,9 @@ PLANTED = {
 def test_every_planted_mistake_of_the_examples_is_named_with_its_line(
     tmp_path: Path, name: str
 ) -> None:
-    done = run(tmp_path, str(EXAMPLES / name), "--no-html", "--json", "r.json")
+    done = run(tmp_path, str(EXAMPLES / name), "--html", "r.html", "--json", "r.json")
     assert done.returncode == 1
+    assert (tmp_path / "r.html").stat().st_size <= 400_000
     found = {r.id: r.verdict for r in decode((tmp_path / "r.json").read_text()).results}
     for id, source in PLANTED[name].items():
         assert found[id].status in (Status.FAIL, Status.WARN)

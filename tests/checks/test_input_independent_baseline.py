@@ -119,9 +119,7 @@ def test_gain_is_the_paired_t_statistic() -> None:
     assert share == pytest.approx((1.5 - 1.05) / 1.5)
 
 
-def arms(
-    real, zeros=2.0, permuted=2.0, train=1.0, progress=1.0, prior=None, shuffled=None
-) -> Arms:
+def arms(real, zeros=2.0, permuted=2.0, train=1.0, progress=1.0, prior=None, shuffled=None) -> Arms:
     def arm(level, last):
         held = tuple(level + 0.01 * i for i in range(6))
         return Arm("arm", (Round(400, last, held),))
@@ -129,7 +127,8 @@ def arms(
     shifted = arm(real, train)
     noise = tuple(h + (-1) ** i * 0.001 for i, h in enumerate(shifted.rounds[0].held))
     shifted = Arm("real", (Round(400, train, noise),))
-    return Arms(shifted, arm(zeros, 2.0), arm(permuted, shuffled or train), progress, 1e-3, prior, True)
+    unrelated = arm(permuted, shuffled or train)
+    return Arms(shifted, arm(zeros, 2.0), unrelated, progress, 1e-3, prior, True)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +144,17 @@ def arms(
         (arms(1.0, zeros=1.5, prior=2.0), Status.FAIL),
         (arms(1.0, zeros=1.9, prior=2.0), Status.PASS),
     ],
-    ids=["learns", "undecided", "by-heart", "hardly-faster", "learned-faster", "cannot-fit", "shuffled-as-good", "leak", "no-leak"],
+    ids=[
+        "learns",
+        "undecided",
+        "by-heart",
+        "hardly-faster",
+        "learned-faster",
+        "cannot-fit",
+        "shuffled-as-good",
+        "leak",
+        "no-leak",
+    ],
 )
 def test_judge(seen, status) -> None:
     assert InputIndependentBaseline().judge(seen).status is status

@@ -14,6 +14,7 @@ from torch import nn
 from recipe_check import CauseState, NotApplicable, Status
 from recipe_check.checks._sweep import _divergence, _smoothed, _steepest
 from recipe_check.checks.lr_range import LrRange, Sweep
+from recipe_check.checks.optimizer_learns import OptimizerLearns
 from tests.nets import MLP, ConvNet, TokenNet, class_batches, image_batches, made, token_batches
 from tests.nets import token_loss as next_token
 
@@ -132,3 +133,14 @@ SWEEP = Sweep("Adam", 1e-3, (1e-7, 10.0), (1.0, 0.5), 1e-2, 1.0)
 )
 def test_judge_around_its_thresholds(seen, status) -> None:
     assert LrRange().judge(seen).status is status
+
+
+def test_a_rate_of_zero_without_a_schedule_and_a_momentum_of_one_fail(lab_for) -> None:
+    for options, words in (({"lr": 0.0}, "rate is zero"), ({"lr": 0.1, "momentum": 1.0}, "fades")):
+        model = made(MLP)
+        optimizer = torch.optim.SGD(model.parameters(), **options)
+        lab = lab_for(model, class_batches(), nn.CrossEntropyLoss(), optimizer)
+        check = OptimizerLearns()
+        verdict = check.judge(check.measure(lab))
+        assert verdict.status is Status.FAIL
+        assert words in verdict.message

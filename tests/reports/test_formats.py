@@ -87,6 +87,11 @@ def decoded(text: str) -> str:
     return re.sub("%(0D|0A|3A|2C|25)", lambda code: codes[code[0]], text)
 
 
+def labels(message: str) -> list[str]:
+    """What each line of a message but the first is called: `Measured`, `Help`, `Run`."""
+    return [line.split(":")[0] for line in message.split("\n")[1:]]
+
+
 @hostile
 def test_annotations_survive_a_round_trip(text: str) -> None:
     plain, found = commands(sample_report()), commands(sample_report(text))
@@ -94,6 +99,8 @@ def test_annotations_survive_a_round_trip(text: str) -> None:
         [(level, set(keys)) for level, keys, _ in plain]
     )
     assert [keys["title"] for _, keys, _ in found] == [keys["title"] for _, keys, _ in plain]
+    assert [labels(message) for *_, message in found] == [labels(message) for *_, message in plain]
+    assert "24 of 156 pairs leak, expected 0" in found[0][2]
     assert plain[0][1]["file"] == "model.py"
     assert plain[0][1]["line"] == "22"
 
