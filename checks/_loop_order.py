@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from recipe_check.probes.loops import Event, Training
 
-from ._loop_places import depends_on_mode, of_kinds, place
+from ._loop_places import depends_on_mode, learns, of_kinds, place
 from .train_step import Slip
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def evaluates_from_the_start(loop: Training, lab: Lab) -> Iterator[Slip]:
     called = {e.owner for e in loop.batch.events() if e.kind == "forward"}
     if any(e.kind in ("train", "eval") for e in events):
         return
-    modes = [e for e in loop.before if e.kind in ("train", "eval") and e.owner in called]
+    modes = [e for e in loop.before if e.kind in ("train", "eval") and e.owner in called
+             and learns(loop, e.owner)]  # fmt: skip
     if not modes or modes[-1].kind != "eval":
         return
     matters = any(depends_on_mode(m) for m in lab.subject.original.model.modules())

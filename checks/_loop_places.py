@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import linecache
 
 from torch import nn
@@ -9,6 +10,8 @@ from torch import nn
 from recipe_check import Location
 from recipe_check.probes.loops import Event, Training
 from recipe_check.userframes import relative
+
+_KEPT = ("target", "teacher", "ema", "frozen", "momentum", "reference", "averag", "swa")
 
 
 def place(event: Event) -> Location:
@@ -28,3 +31,17 @@ def depends_on_mode(module: nn.Module) -> bool:
     """Whether train and eval differ for this layer."""
     drops = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
     return drops or isinstance(module, nn.modules.batchnorm._BatchNorm)
+
+
+def learns(loop: Training, owner: str) -> bool:
+    """Whether a model is the one that is trained: not a teacher, a target network or an average;
+    one whose parameters are asked for, where those of any are."""
+    name = owner.rsplit(".", 1)[-1]
+    if any(word in name.lower() for word in _KEPT):
+        return False
+    files = {e.file for e in loop.batch.events()}
+    asked = {ast.unparse(n.func.value).rsplit(".", 1)[-1]
+             for f in files for n in ast.walk(ast.parse(f.read_text(encoding="utf-8")))
+             if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
+             and n.func.attr in ("parameters", "named_parameters")}  # fmt: skip
+    return not asked or name in asked

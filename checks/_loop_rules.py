@@ -20,7 +20,7 @@ from ._loop_order import (
     optimizer_anew,
     trains_on_validation,
 )
-from ._loop_places import depends_on_mode, of_kinds, place
+from ._loop_places import depends_on_mode, learns, of_kinds, place
 from .train_step import Loops, Slip
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ _SCALE_FREE = (
     "Lion",
 )
 _CARRIES = ("load", "copy", "clone", "restore", "resume")  # what was learned is taken along
-_KEPT = ("target", "teacher", "ema", "frozen", "momentum", "reference", "averag", "swa")
 _STEPS = ("zero", "backward", "clip", "step", "schedule")
 
 
@@ -204,7 +203,7 @@ def _stays_in_eval(loop: Training, lab: Lab) -> Iterator[Slip]:
     restored = {e.owner for e in events if e.kind in ("train", "assign")}
     if any(e.kind == "train" and e.owner not in trained for e in events):
         return  # under another name: `for net in (encoder, decoder): net.train()`
-    learning = [o for o in trained - restored if _learns(loop, o)]
+    learning = [o for o in trained - restored if learns(loop, o)]
     left = [e for e in events if e.kind == "eval" and e.owner in learning]
     if not left or restored & trained:
         return
@@ -217,20 +216,6 @@ def _stays_in_eval(loop: Training, lab: Lab) -> Iterator[Slip]:
         place(left[0]),
         certain=matters,
     )
-
-
-def _learns(loop: Training, owner: str) -> bool:
-    """Whether a model is the one that is trained: not a teacher, a target network or an average;
-    one whose parameters are asked for, where those of any are."""
-    name = owner.rsplit(".", 1)[-1]
-    if any(word in name.lower() for word in _KEPT):
-        return False
-    files = {e.file for e in loop.batch.events()}
-    asked = {ast.unparse(n.func.value).rsplit(".", 1)[-1]
-             for f in files for n in ast.walk(ast.parse(f.read_text(encoding="utf-8")))
-             if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
-             and n.func.attr in ("parameters", "named_parameters")}  # fmt: skip
-    return not asked or name in asked
 
 
 def _starts_anew(loop: Training, lab: Lab) -> Iterator[Slip]:

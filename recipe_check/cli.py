@@ -250,10 +250,16 @@ def _unforeseen(error: Exception) -> int:
 
 
 def _open_streams() -> None:
-    """Standard streams that the caller has closed (`>&-`) lead nowhere."""
-    for name in ("stdin", "stdout", "stderr"):
+    """Standard streams that the caller has closed (`>&-`) lead nowhere, here and in the worker:
+    what is opened next must not take their place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
+            handle = os.open(os.devnull, os.O_RDWR)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
 
 
 def _tell(error: RecipeCheckError) -> int:

@@ -69,6 +69,13 @@ def test_a_model_that_is_in_eval_mode_from_the_start(lab_for, tmp_path) -> None:
         assert judged(TrainStep(), lab).status is status
 
 
+def test_a_teacher_in_eval_mode_is_no_slip(lab_for, tmp_path) -> None:
+    body = ("wanted = teacher(x)", ZERO, FORWARD, BACK, STEP)
+    file = loop(tmp_path, *body, before="teacher = Net()\nteacher.eval()")
+    lab = lab_for(made(MLP), class_batches(), nn.CrossEntropyLoss(), file=file)
+    assert judged(TrainStep(), lab).status is Status.PASS
+
+
 def test_training_on_the_validation_loader(lab_for, tmp_path) -> None:
     for loader, status in (("val_loader", Status.WARN), ("train_loader", Status.PASS)):
         file = loop(tmp_path, ZERO, FORWARD, BACK, STEP, loader=loader)

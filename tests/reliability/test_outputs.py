@@ -130,13 +130,14 @@ def start(folder: Path, *words: str, **streams: object) -> subprocess.Popen[str]
 
 
 @full_disk
-def test_standard_output_that_is_full_or_gone_costs_no_report(folder: Path) -> None:
-    """Two at a time: each waits for its worker."""
+def test_standard_output_that_is_full_gone_or_closed_costs_no_report(folder: Path) -> None:
+    """All at a time: each waits for its worker."""
     with FULL.open("w") as full:
         filled = start(folder, "train.py", *ONLY, "--json", "full.json", stdout=full,
                        stderr=subprocess.PIPE)  # fmt: skip
         gone = start(folder, "train.py", *ONLY, "--json", "gone.json", stdout=subprocess.PIPE,
                      stderr=subprocess.PIPE)  # fmt: skip
+        closed = start(folder, "train.py", *ONLY, "--json", "closed.json", preexec_fn=_close)
         gone.stdout.close()
         told = filled.communicate()[1]
         quiet = gone.stderr.read()
@@ -145,8 +146,14 @@ def test_standard_output_that_is_full_or_gone_costs_no_report(folder: Path) -> N
     assert "cannot write to standard output: No space left on device" in told
     assert gone.wait() == 1  # as with somebody who listens
     assert "Error" not in quiet
-    for name in ("full.json", "gone.json"):
+    assert closed.wait() == 1
+    for name in ("full.json", "gone.json", "closed.json"):
         assert decode((folder / name).read_text()).results
+
+
+def _close() -> None:
+    for number in range(3):
+        os.close(number)
 
 
 def test_a_parent_that_is_killed_leaves_its_journal_and_no_worker(folder: Path) -> None:
