@@ -26,6 +26,8 @@ def see_outputs(lab: Lab) -> Outputs:
     after = _matrix(fitted.rig, fitted.batch)
     if after is None or before is None:
         raise NotApplicable("the output has no row for each sample")
+    if not bool(after.isfinite().all()):
+        raise NotApplicable("the fitted outputs are not finite (see overfit-one-batch)")
     dead = [r for r in lab.trace.rectifiers if r.positions >= 256 and r.dead > 0.9 * len(r.fired)]
     return Outputs(
         before=_spread(before),

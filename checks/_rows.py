@@ -122,7 +122,8 @@ def _donors(donor: Any, batch: Any, axes: Axes) -> dict[int, torch.Tensor]:
     for place, axis in axes.inputs.items():
         leaf = own[place].movedim(axis, 0)
         rows = leaf.roll(1, 0)
-        if place < len(other) and other[place].ndim == leaf.ndim:
+        alike = place < len(other) and other[place].dtype == leaf.dtype
+        if alike and other[place].ndim == leaf.ndim:
             candidate = other[place].movedim(axis, 0)
             if candidate.shape[1:] == leaf.shape[1:] and candidate.shape[0] >= axes.rows:
                 rows = candidate[: axes.rows]

@@ -29,10 +29,6 @@ EXAMPLES = settings(
 OPTIONS = {"skip": ("input-independent-baseline", "capacity", "batch-size"), "budget": 20.0}
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32,
           torch.uint8, torch.bool, torch.complex64)  # fmt: skip
-KNOWN = {  # faults of checks that are known and wait for their repair
-    "output-collapse": "linalg.svd",  # of outputs that are not finite
-    "batch-dependency": "Index put requires",  # batches of different dtypes
-}
 
 
 class Pair(NamedTuple):
@@ -56,7 +52,7 @@ def assert_sane(call: Callable[[], Report]) -> None:
         assert "recipe_check/" not in refused[1]
         return
     for result in report.results:
-        if result.status is Status.ERROR and KNOWN.get(result.id, "-") not in result.traceback:
+        if result.status is Status.ERROR:
             assert "your code raised" in result.verdict.message, result
             assert "checks/" not in result.traceback
     assert report.run.objects_unchanged, report.target.notes
