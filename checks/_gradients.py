@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from recipe_check import Lab, Rig
     from recipe_check.probes.trace import TensorGradient, Trace
 
-_DEAD = 0.9  # share of units at which a rectifier blocks what stands before it
 _FROM_GRAPH = {"detach", "detach_", "item", "tolist", "numpy", "argmax", "argmin", "round",
                "floor", "ceil", "sign", "long", "int", "bool", "topk", "tensor", "as_tensor",
                "__get__", "gt", "lt", "ge", "le", "eq"}  # fmt: skip
@@ -68,8 +67,8 @@ def _has_nonfinite(tensors: tuple[TensorGradient, ...]) -> bool:
 
 
 def _dead_rectifier(trace: Trace) -> str:
-    dead = [r for r in trace.rectifiers if r.dead > _DEAD * len(r.fired) and r.positions >= 256]
-    return (dead[0].module or dead[0].op) if dead else ""
+    dead = trace.blocked
+    return (dead.module or dead.op) if dead else ""
 
 
 class CutObserver:

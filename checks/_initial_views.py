@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from recipe_check import (
     Bars,
     Cause,
-    CauseState,
     Fix,
     Mark,
     Table,
 )
+
+from ._tested import state_of
 
 if TYPE_CHECKING:
     from ._uninformative import LossLevel
@@ -49,33 +50,29 @@ def causes_of_level(seen: LossLevel, measured: float, expected: float) -> tuple[
     return (
         Cause(
             title="the last layer starts too large",
-            state=_state(wide),
+            state=state_of(wide),
             evidence=f"logits have standard deviation {seen.spread:.3g}; Gaussian ones of that "
             f"size cost about {gaussian:.3g} above chance",
         ),
         Cause(
             title="the inputs are not scaled",
-            state=_state(raw),
+            state=state_of(raw),
             evidence=f"input mean {seen.input_mean:.3g}, standard deviation {seen.input_std:.3g}",
             check="input-scale",
         ),
         Cause(
             title="the targets are far from zero",
-            state=_state(far),
+            state=state_of(far),
             evidence=f"target mean {seen.target_mean:.3g}, standard deviation "
             f"{seen.target_std:.3g}",
             check="target-scale",
         ),
         Cause(
             title="the loss is summed over the batch (reduction='sum')",
-            state=_state(seen.summed),
+            state=state_of(seen.summed),
             check="loss-contract",
         ),
     )
-
-
-def _state(matches: bool) -> CauseState:
-    return CauseState.MATCHES if matches else CauseState.RULED_OUT
 
 
 def fix_of(seen: LossLevel, measured: float, expected: float) -> Fix:

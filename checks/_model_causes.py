@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from recipe_check import Lab, Rig
     from recipe_check.probes.watch import LossTerm
 
-_DEAD = 0.9  # share of a layer's units
 _SATURATED = 0.85  # share of outputs at the ends of tanh or sigmoid (TheDeepChecker)
 _VANISHED = 1e-4  # of the largest gradient, at the first layers (as gradient-norms warns)
 
@@ -51,12 +50,11 @@ def _freeze_line(lab: Lab) -> Location | None:
 
 
 def dead(lab: Lab) -> TestedCause:
-    dead = [r for r in lab.trace.rectifiers if r.positions >= 256 and r.dead > _DEAD * len(r.fired)]
-    worst = dead[0] if dead else None
+    worst = lab.trace.blocked
     return TestedCause(
         Cause(
             title="a layer of dead rectifiers",
-            state=state_of(bool(dead)),
+            state=state_of(worst is not None),
             evidence=f"{worst.module or worst.op}: {worst.dead} of {len(worst.fired)} units"
             if worst
             else "every layer has units that fire",

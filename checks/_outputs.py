@@ -28,15 +28,15 @@ def see_outputs(lab: Lab) -> Outputs:
         raise NotApplicable("the output has no row for each sample")
     if not bool(after.isfinite().all()):
         raise NotApplicable("the fitted outputs are not finite (see overfit-one-batch)")
-    dead = [r for r in lab.trace.rectifiers if r.positions >= 256 and r.dead > 0.9 * len(r.fired)]
+    dead = lab.trace.blocked
     return Outputs(
         before=_spread(before),
         after=_spread(after),
         rank=_effective_rank(after),
         width=min(after.shape),
         samples=after.shape[0],
-        dead=(dead[0].module or dead[0].op) if dead else "",
-        location=dead[0].location if dead else None,
+        dead=(dead.module or dead.op) if dead else "",
+        location=dead.location if dead else None,
         progress=fitted.fit.progress,
     )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recipe_check import Bars, Cause, CauseState, Fix, Location, Meta, Status, Verdict
+from recipe_check import Bars, Cause, Fix, Location, Meta, Status, Verdict
+
+from ._tested import state_of
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -124,10 +126,9 @@ class ActivationScale:
 
     @staticmethod
     def _causes(full: bool, drifts: bool) -> tuple[Cause, ...]:
-        state = {True: CauseState.MATCHES, False: CauseState.RULED_OUT}
         return (
-            Cause(title="a saturated tanh or sigmoid", state=state[full]),
-            Cause(title="the initialisation does not keep the variance", state=state[drifts],
+            Cause(title="a saturated tanh or sigmoid", state=state_of(full)),
+            Cause(title="the initialisation does not keep the variance", state=state_of(drifts),
                   check="weight-init"),
         )  # fmt: skip
 

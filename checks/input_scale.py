@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from recipe_check import Cause, CauseState, Fix, Location, Meta, Status, Table, Verdict
 
+from ._tested import state_of
+
 if TYPE_CHECKING:
     from recipe_check import Lab
 
@@ -165,23 +167,22 @@ class InputScale:
         )
 
     def _causes(self, seen: Inputs) -> tuple[Cause, ...]:
-        state = {True: CauseState.MATCHES, False: CauseState.RULED_OUT}
         pixels = seen.images and 20 < seen.high <= 255 and seen.low >= 0
         mixed = seen.images and seen.high > 255
         return (
             Cause(
                 title="pixels were left in 0..255",
-                state=state[pixels],
+                state=state_of(pixels),
                 evidence=f"values from {seen.low:.3g} to {seen.high:.3g}",
             ),
             Cause(
                 title="constants for 0..1 were applied to values of 0..255",
-                state=state[mixed],
+                state=state_of(mixed),
                 evidence=f"values from {seen.low:.3g} to {seen.high:.3g}",
             ),
             Cause(
                 title="validation data is preprocessed differently from training data",
-                state=state[self._validation(seen) is not None]
+                state=state_of(self._validation(seen) is not None)
                 if seen.validation
                 else CauseState.NOT_TESTED,
             ),

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from recipe_check import Cause, CauseState, Fix, Location, Meta, Status, Verdict
 
+from ._tested import state_of
+
 if TYPE_CHECKING:
     from recipe_check import Lab
 
@@ -134,16 +136,15 @@ class LoaderDeterminism:
         return Status.PASS, f"{seen.samples} samples fetched three times, {how}", ""
 
     def _causes(self, seen: Fetches) -> tuple[Cause, ...]:
-        state = {True: CauseState.MATCHES, False: CauseState.RULED_OUT}
         return (
-            Cause(title="labels are drawn at random", state=state[seen.flipped > 0]),
+            Cause(title="labels are drawn at random", state=state_of(seen.flipped > 0)),
             Cause(
                 title="augmentation destroys the signal",
-                state=state[seen.labels_kept and seen.noise >= self.noise],
+                state=state_of(seen.labels_kept and seen.noise >= self.noise),
                 evidence=f"{seen.noise:.1%} of the variance",
             ),
             Cause(
                 title="workers share one random state",
-                state=CauseState.NOT_TESTED if seen.twins is None else state[seen.twins],
+                state=CauseState.NOT_TESTED if seen.twins is None else state_of(seen.twins),
             ),
         )

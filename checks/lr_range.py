@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from recipe_check import (
     Cause,
-    CauseState,
     Fix,
     Line,
     Mark,
@@ -18,6 +17,8 @@ from recipe_check import (
     Verdict,
     thin,
 )
+
+from ._tested import state_of
 
 if TYPE_CHECKING:
     from recipe_check import Lab, Location
@@ -143,10 +144,10 @@ class LrRange:
 
 def _causes(seen: Sweep, small: float) -> tuple[Cause, ...]:
     high = seen.diverges is not None and seen.rate >= seen.diverges
-    state = {True: CauseState.MATCHES, False: CauseState.RULED_OUT}
     return (
-        Cause(title="the learning rate is too high", state=state[high], check="optimizer-learns"),
-        Cause(title="the learning rate is too low", state=state[seen.rate < small * seen.best],
+        Cause(title="the learning rate is too high", state=state_of(high),
+              check="optimizer-learns"),
+        Cause(title="the learning rate is too low", state=state_of(seen.rate < small * seen.best),
               check="optimizer-learns"),
     )  # fmt: skip
 

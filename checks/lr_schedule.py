@@ -18,6 +18,8 @@ from recipe_check import (
     thin,
 )
 
+from ._tested import state_of
+
 if TYPE_CHECKING:
     from recipe_check import Lab
 
@@ -207,18 +209,17 @@ class LrSchedule:
         return first / len(seen.rates)
 
     def _causes(self, seen: Plan) -> tuple[Cause, ...]:
-        state = {True: CauseState.MATCHES, False: CauseState.RULED_OUT}
         early = seen.tiny > self.low and seen.per_batch is True
         return (
             Cause(
                 title="a schedule for epochs is stepped at every batch",
-                state=CauseState.NOT_TESTED if seen.per_batch is None else state[early],
+                state=CauseState.NOT_TESTED if seen.per_batch is None else state_of(early),
                 evidence=f"{seen.batches} batches an epoch",
             ),
             Cause(title="the schedule is shorter than the training",
-                  state=state[bool(seen.error) or seen.tiny > self.low or bool(seen.period)]),
+                  state=state_of(bool(seen.error) or seen.tiny > self.low or bool(seen.period))),
             Cause(title="the warm-up never ends",
-                  state=state[self._late_peak(seen) > self.warm_up]),
+                  state=state_of(self._late_peak(seen) > self.warm_up)),
         )  # fmt: skip
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recipe_check import Cause, CauseState, Fix, Location, Meta, Status, Table, Verdict
+from recipe_check import Cause, Fix, Location, Meta, Status, Table, Verdict
+
+from ._tested import state_of
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -127,10 +129,9 @@ class Normalization:
 
 
 def _causes(few: bool, fast: bool) -> tuple[Cause, ...]:
-    state = {True: CauseState.MATCHES, False: CauseState.RULED_OUT}
     return (
-        Cause(title="batches are too small for batch normalisation", state=state[few]),
-        Cause(title="momentum in the convention of another framework", state=state[fast]),
+        Cause(title="batches are too small for batch normalisation", state=state_of(few)),
+        Cause(title="momentum in the convention of another framework", state=state_of(fast)),
     )
 
 

@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recipe_check import Cause, CauseState, Fix, Line, Location, Meta, Series, Status, Verdict
+from recipe_check import Cause, Fix, Line, Location, Meta, Series, Status, Verdict
+
+from ._tested import state_of
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -153,24 +155,23 @@ class OptimizerLearns:
 
 
 def _causes(seen: Descent) -> tuple[Cause, ...]:
-    state = {True: CauseState.MATCHES, False: CauseState.RULED_OUT}
     return (
         Cause(
             title="the learning rate is zero",
-            state=state[seen.rate == 0],
+            state=state_of(seen.rate == 0),
         ),
         Cause(
             title="the momentum never fades",
-            state=state[seen.momentum >= 1],
+            state=state_of(seen.momentum >= 1),
         ),
         Cause(
             title="the learning rate is too high",
-            state=state[seen.growth > 10 or not seen.end <= seen.start],
+            state=state_of(seen.growth > 10 or not seen.end <= seen.start),
             evidence=f"weights change {seen.growth:.2g}-fold, lr {seen.rate:g}",
         ),
         Cause(
             title="weight decay shrinks the weights",
-            state=state[seen.growth < 0.5],
+            state=state_of(seen.growth < 0.5),
             evidence=f"weight decay {seen.decay:g}",
         ),
     )

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, ClassVar
 
-from recipe_check import Bars, Cause, CauseState, Fix, Location, Mark, Meta, Status, Verdict
+from recipe_check import Bars, Cause, Fix, Location, Mark, Meta, Status, Verdict
+
+from ._tested import state_of
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -145,17 +147,16 @@ class UpdateRatio:
         return Status.PASS, f"{how} moves the weights by {seen.middle:.2g} of their size", ""
 
     def _causes(self, seen: Updates) -> tuple[Cause, ...]:
-        state = {True: CauseState.MATCHES, False: CauseState.RULED_OUT}
         return (
             Cause(
                 title="the learning rate is too high",
-                state=state[not seen.middle <= self.large],
+                state=state_of(not seen.middle <= self.large),
                 evidence=f"lr {seen.rate:g}",
                 check="optimizer-learns",
             ),
             Cause(
                 title="the learning rate is too low for the weights' precision",
-                state=state[seen.middle < self.small or seen.stuck >= self.stuck],
+                state=state_of(seen.middle < self.small or seen.stuck >= self.stuck),
                 evidence=f"weights are {seen.dtype}",
             ),
         )

@@ -31,14 +31,13 @@ class CheckSettings:
         self,
         kinds: Mapping[str, type[Check]],
         chosen: Iterable[str],
-        seed: int,
         repeat: int = 1,
     ) -> tuple[Job, ...]:
         """The chosen checks with their options; those that are turned off say so."""
         return tuple(
             Job(
                 build(kinds[id], self.options.get(id, {})),
-                CheckRequest(id=id, options=self.options.get(id, {}), seed=seed, repeat=repeat),
+                CheckRequest(id=id, options=self.options.get(id, {}), repeat=repeat),
                 f"turned off in {self.file}" if self.severity.get(id) == "off" else "",
             )
             for id in chosen

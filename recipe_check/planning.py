@@ -35,7 +35,7 @@ def plan_run(
         raise UsageError("no check is left to run", "see  recipe-check list")
     return Plan(
         request=request,
-        jobs=settings.jobs(kinds, chosen, request.seed, given["repeat"]),
+        jobs=settings.jobs(kinds, chosen, given["repeat"]),
         budget=given["budget"],
         check_timeout=given["check_timeout"],
         fail_on=given["fail_on"],

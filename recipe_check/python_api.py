@@ -108,7 +108,7 @@ def assert_ready(
 
 
 def _plan(request: LoadRequest, chosen: list[str], kinds: Kinds, budget: float) -> Plan:
-    jobs = [Job(build(kinds[id], {}), CheckRequest(id=id, seed=request.seed)) for id in chosen]
+    jobs = [Job(build(kinds[id], {}), CheckRequest(id=id)) for id in chosen]
     return Plan(
         request=request,
         jobs=tuple(jobs),

@@ -31,11 +31,10 @@ class LoadRequest(Value, frozen=True, kw_only=True):
 
 
 class CheckRequest(Value, frozen=True, kw_only=True):
-    """One check to run: its id, its option values, its seed, and how many seeds decide."""
+    """One check to run: its id, its option values, and how many seeds decide."""
 
     id: str
     options: Mapping[str, Any] = {}
-    seed: int = 0
     repeat: int = 1
 
 

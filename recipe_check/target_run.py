@@ -36,7 +36,7 @@ class TargetRun:
         settings, wanted = check_settings(self.choice.config, kinds), self.choice.settings
         preset, seed, table = wanted.preset or "default", wanted.seed or 0, self.choice.table
         ids = select(kinds, wanted.only, wanted.skip, preset)
-        self.jobs: tuple[Job, ...] = settings.jobs(kinds, ids, seed)
+        self.jobs: tuple[Job, ...] = settings.jobs(kinds, ids)
         self.request = LoadRequest(
             target=self.choice.target,
             model=table.model,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 BATCHES = 4
 POSITIONS = 256  # a unit is called dead only after this many samples or pixels
+BLOCKED = 0.9  # share of a rectifier's units
 SETTLING_STEPS = 3  # zero-initialised heads, branches and LoRA pairs wake up within these
 
 
@@ -65,6 +66,15 @@ class Trace:
     layers: tuple[LayerStats, ...]
     saturations: tuple[Saturation, ...]  # of the first batch
     entry: Entry | None  # None where no weight reads floats (tokens)
+
+    @property
+    def blocked(self) -> Rectifier | None:
+        """The first rectifier of which at least nine tenths never fired over enough positions: it
+        stops what stands before it."""
+        return next(
+            (r for r in self.rectifiers
+             if r.positions >= POSITIONS and r.dead > BLOCKED * len(r.fired)), None,
+        )  # fmt: skip
 
     def gradient(self, name: str) -> TensorGradient | None:
         """The gradient record of a parameter, by its name in `named_parameters`."""

@@ -62,6 +62,7 @@ def test_a_working_folder_that_is_gone_stops_nothing(
     folder.rmdir()
     with preserved():
         os.chdir(tmp_path)
+    assert Path.cwd() == tmp_path  # nothing to go back to
 
 
 def test_a_check_in_the_worker_does_not_reach_the_next() -> None:
