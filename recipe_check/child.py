@@ -32,6 +32,7 @@ class Worker:
     plugins: tuple[str, ...]
     log: OutputLog
     memory_limit: float = 0.0  # GB, 0 for none
+    together: bool = False  # with the other ranks of a training
     process: SpawnProcess | None = None
     pipe: Connection | None = None
 
@@ -41,6 +42,7 @@ class Worker:
         self.process = context.Process(
             target=worker_main,
             args=(theirs, str(self.log.path), self.plugins, self.memory_limit),
+            kwargs={"together": self.together},
             daemon=False,
         )
         self.process.start()

@@ -14,6 +14,7 @@ from recipe_check.api import Check
 from recipe_check.child import Worker, WorkerDied
 from recipe_check.errors import LoadError, RecipeCheckError
 from recipe_check.output_log import OutputLog
+from recipe_check.policy import OUT_OF_TIME
 from recipe_check.privacy import discreet
 from recipe_check.request import CheckRequest, LoadRequest
 from recipe_check.results import (
@@ -173,7 +174,7 @@ class Engine:
         if self.interrupted:
             return "interrupted"
         if self.left <= 0:
-            return f"out of time (budget {self.budget:g} s): raise --budget"
+            return f"{OUT_OF_TIME} (budget {self.budget:g} s): raise --budget"
         if self._deaths >= DEATHS:
             return f"the worker process died {DEATHS} times in a row"
         return ""
@@ -211,9 +212,7 @@ class Engine:
         start = time.monotonic()
         seconds = min(self.check_timeout, max(self.left, 0.5))
         try:
-            if self._worker is None or self._worker.process is None:
-                self._start_again()
-            answer = self._ask("check", to_plain(job.request), seconds, job.request.id)
+            answer = self._checked(job, seconds)
         except KeyboardInterrupt:
             self.interrupted = True
             return _skipped(job, "interrupted")
@@ -224,6 +223,12 @@ class Engine:
             return _failed(job, error.message, time.monotonic() - start)
         self._deaths = 0
         return from_plain(answer, Result)
+
+    def _checked(self, job: Job, seconds: float) -> Any:
+        """The worker's answer to one check."""
+        if self._worker is None or self._worker.process is None:
+            self._start_again()
+        return self._ask("check", to_plain(job.request), seconds, job.request.id)
 
     def _keep(self, result: Result) -> Result:
         result = self.adjust(discreet(result))

@@ -23,6 +23,7 @@ from recipe_check.subject import Subject
 if TYPE_CHECKING:
     from recipe_check.probes.loops import Training
     from recipe_check.probes.trace import Trace
+    from recipe_check.rank_store import Ranks
 
 T = TypeVar("T")
 
@@ -53,24 +54,33 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
 
 
+def random_states() -> tuple[Any, ...]:
+    """Every generator's state: torch, NumPy, random, and all CUDA devices."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return torch.get_rng_state(), np.random.get_state(), random.getstate(), cuda
+
+
+def set_random_states(states: tuple[Any, ...]) -> None:
+    """Puts back what `random_states` returned."""
+    torch.set_rng_state(states[0])
+    np.random.set_state(states[1])
+    random.setstate(states[2])
+    if states[3]:
+        torch.cuda.set_rng_state_all(states[3])
+
+
 @contextmanager
 def preserved_rng() -> Iterator[None]:
     """Puts every generator's state back on leaving."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    states = random_states()
     try:
         yield
     finally:
-        torch.set_rng_state(states[0])
-        np.random.set_state(states[1])
-        random.setstate(states[2])
-        if cuda:
-            torch.cuda.set_rng_state_all(cuda)
+        set_random_states(states)
 
 
 class Lab:
     """What a check may use: batches, rigs (isolated copies), the shared trace, a cache.
-
     `seed` makes every rig, batch order and probe reproducible on one machine.
     """
 
@@ -79,6 +89,7 @@ class Lab:
         self.device = pick_device(device)
         self.seed = seed
         self.meter = Meter()
+        self.ranks: Ranks | None = None  # the processes of one training, where torchrun started it
         self.start: int | None = None  # a new initialisation to start from, None: the user's own
         self._cache: dict[Any, Any] = {}
 
@@ -105,8 +116,7 @@ class Lab:
     @property
     def _reads_once(self) -> bool:
         """Whether a loader is an iterator: what was read from it cannot be read again."""
-        loaders = (self.subject.loader, self.subject.val_loader)
-        return any(isinstance(loader, Iterator) for loader in loaders)
+        return any(isinstance(o, Iterator) for o in (self.subject.loader, self.subject.val_loader))
 
     @contextmanager
     def seeded(self, offset: int = 0) -> Iterator[None]:
@@ -164,6 +174,8 @@ class Lab:
         Also finds out whether the step takes gradients itself (gradient penalties, forces), so
         that it cannot run without a graph, and whether it writes into its batch. Cost: 2 F, 1 B.
         """
+        if not self.subject.in_parts:
+            return None
         try:
             with self.seeded():
                 rig = self.rig().train()
@@ -233,7 +245,6 @@ def read_batches(loader: Any, most: int, samples: int = 0) -> list[Any]:
             size += sum(leaf.numel() * leaf.element_size() for leaf in tree.leaves(batch))
             rows += _rows(batch)
             enough = (len(found) >= most and rows >= samples) or len(found) >= MOST_BATCHES
-            slow = time.monotonic() - start > READ_SECONDS
-            if enough or slow or size > READ_BYTES:
+            if enough or time.monotonic() - start > READ_SECONDS or size > READ_BYTES:
                 break
     return found

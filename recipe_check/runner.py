@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 import traceback
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from recipe_check.api import Check
 from recipe_check.errors import NotApplicable, UserCodeError
 from recipe_check.guard import as_user_error, is_callers
 from recipe_check.manual import Manual, manual_of
+from recipe_check.ranks import NEED, RankLost
 from recipe_check.results import Cost, Location, Result, Status, Verdict
 from recipe_check.rewrites import with_change
 from recipe_check.seeds import judge_over_seeds
@@ -19,6 +21,7 @@ from recipe_check.userframes import is_from_user, relative
 if TYPE_CHECKING:
     from recipe_check.lab import Lab
 
+_BROKE = "The check did not finish"
 _NEEDS = {
     "loss": "a loss function (name it `loss_fn` or `criterion`)",
     "targets": "targets in the batch",
@@ -37,6 +40,8 @@ def run_check(check: Check, lab: Lab, repeat: int = 1) -> Result:
     trace = ""
     try:
         verdict = _verdict(check, lab, repeat)
+    except RankLost:
+        raise
     except UserCodeError as error:
         verdict, trace = _user_error(error), error.trace
     except BaseException as error:
@@ -55,12 +60,25 @@ def run_check(check: Check, lab: Lab, repeat: int = 1) -> Result:
 
 
 def _verdict(check: Check, lab: Lab, repeat: int) -> Verdict:
-    missing = sorted(check.meta.needs - lab.subject.capabilities - {"targets"})
+    script, observe = lab.subject.rerun, getattr(check, "observe", None)
+    if script is not None and script.why and observe is not None:
+        return _observed(check, lambda: observe(lab))
+    if not lab.subject.in_parts:
+        return Verdict(status=Status.SKIP, message="the script's step can only be observed")
+    missing = sorted(check.meta.needs - lab.subject.capabilities - {"targets", NEED})
     if missing:
         reason = ", ".join(_NEEDS.get(name, name) for name in missing)
         return Verdict(status=Status.SKIP, message=f"the target has no {reason.removeprefix('a ')}")
     try:
         return judge_over_seeds(check, lab, repeat)
+    except NotApplicable as reason:
+        return Verdict(status=Status.SKIP, message=str(reason))
+
+
+def _observed(check: Check, observe: Callable[[], Any]) -> Verdict:
+    """From runs of the script itself, where its step cannot be taken out of it."""
+    try:
+        return check.judge(observe())
     except NotApplicable as reason:
         return Verdict(status=Status.SKIP, message=str(reason))
 
@@ -106,11 +124,11 @@ def as_result(
 ) -> Result:
     """The verdict with its check's title, manual and fingerprint."""
     meta, manual = check.meta, _manual(check)
-    good = verdict.status in (Status.PASS, Status.SKIP)
+    titles = {Status.FAIL: meta.fail_title, Status.WARN: meta.fail_title, Status.ERROR: _BROKE}
     return Result(
         id=meta.id,
         stage=meta.stage,
-        title=meta.title if good else meta.fail_title,
+        title=titles.get(verdict.status, meta.title),
         verdict=with_change(verdict),
         about=manual.first_paragraph("What it measures"),
         why=manual.first_paragraph("Why it matters"),

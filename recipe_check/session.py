@@ -15,8 +15,9 @@ import msgspec
 from recipe_check.engine import Job, Loaded
 from recipe_check.errors import LoadError
 from recipe_check.gate import Gate
-from recipe_check.policy import decide, roots
+from recipe_check.policy import budget_note, decide, roots
 from recipe_check.privacy import discreet
+from recipe_check.ranks import world
 from recipe_check.request import LoadRequest
 from recipe_check.results import (
     SCHEMA,
@@ -103,7 +104,7 @@ def perform(
         roots=roots(judged.results),
         inputs=summary.inputs,
         layers=summary.layers,
-        notes=judged.notes,
+        notes=(*judged.notes, *budget_note(results, plan.budget)),
     )
     return discreet(report)
 
@@ -137,7 +138,11 @@ def reproduce(request: LoadRequest, id: str) -> tuple[str, ...]:
     """The command that runs one check alone; () where no file was loaded."""
     if not request.target:
         return ()
-    return base_command(request, "--only", id, "--seed", str(request.seed))
+    words = base_command(request, "--only", id, "--seed", str(request.seed))
+    here = world()
+    if here is None:
+        return words
+    return ("torchrun", "--nproc-per-node", str(here.size), "-m", "recipe_check", *words[1:])
 
 
 def base_command(request: LoadRequest, *more: str) -> tuple[str, ...]:

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from recipe_check.copying import Parts as Parts
 from recipe_check.copying import copy_parts
+from recipe_check.probes.rerun import Script
 from recipe_check.results import Found, Location
 
 DEFAULT_RATE = 3e-4  # Adam at Karpathy's constant, used when the target has no optimizer
@@ -19,10 +21,12 @@ DEFAULT_RATE = 3e-4  # Adam at Karpathy's constant, used when the target has no 
 
 @dataclass(frozen=True)
 class Stepping:
-    """When a library steps the scheduler, and for how many epochs (None where it is not said)."""
+    """When a library steps the scheduler: after each batch or epoch, or every so many of them; and
+    for how many epochs (None where it is not said)."""
 
     per_batch: bool
     epochs: int | None
+    every: int = 1
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,10 @@ class Subject:
     stepping: Stepping | None = None  # of the scheduler; None: read from the user's loop
     found: tuple[Found, ...] = ()
     notes: tuple[str, ...] = ()
+    replica: DistributedDataParallel | None = None  # what the target has wrapped the model in
     created: Mapping[str, Location] = field(default_factory=dict)  # module name -> its line
+    rerun: Script | None = None  # of a captured script: how to let it run once more
+    in_parts: bool = True  # False: its step was not found in parts; it can only be observed
 
     @property
     def capabilities(self) -> frozenset[str]:

@@ -14,7 +14,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from recipe_check.errors import LoadError, RecipeCheckError, UserCodeError
+from recipe_check.api import Check
+from recipe_check.errors import RecipeCheckError, UserCodeError
 from recipe_check.guard import as_user_error, own_process
 from recipe_check.memory import explained, go_first, is_exhausted, limit_memory
 from recipe_check.results import Status, Summary, from_plain, to_plain
@@ -22,10 +23,16 @@ from recipe_check.userframes import is_from_user, set_working_folder
 
 
 def worker_main(
-    pipe: Connection, log: str, plugins: tuple[str, ...], memory_limit: float = 0.0
+    pipe: Connection,
+    log: str,
+    plugins: tuple[str, ...],
+    memory_limit: float = 0.0,
+    *,
+    together: bool = False,
 ) -> None:
     """Serves requests until `quit` or the parent is gone. Everything the user's code prints
-    goes to the file `log`; it may allocate `memory_limit` GB, 0 for no limit."""
+    goes to the file `log`; it may allocate `memory_limit` GB, 0 for no limit. `together` with the
+    other ranks of a training, else by itself."""
     _own_process_group()
     _wait_without_spinning()
     _redirect_output(log)
@@ -35,11 +42,16 @@ def worker_main(
     go_first()
     limit_memory(memory_limit)
     multiprocessing.set_start_method(None, force=True)  # spawned itself; loaders need not be
-    server = _Server(tuple(os.path.abspath(file) for file in plugins), memory_limit)
-    _serve(server, pipe, log)
+    files = tuple(os.path.abspath(file) for file in plugins)
+    if together:
+        from recipe_check.rank_worker import RankServer
+
+        _serve(RankServer(files, memory_limit, pipe), pipe, log)
+    else:
+        _serve(Server(files, memory_limit), pipe, log)
 
 
-def _serve(server: _Server, pipe: Connection, log: str) -> None:
+def _serve(server: Server, pipe: Connection, log: str) -> None:
     own = os.getpid()
     while True:
         try:
@@ -97,8 +109,8 @@ def _redirect_output(log: str) -> None:
     faulthandler.enable()
 
 
-class _Server:
-    """Holds the one lab of this process."""
+class Server:
+    """Holds the one lab of this process; `do_NAME` answers a request of that name."""
 
     def __init__(self, plugins: tuple[str, ...], memory_limit: float) -> None:
         self.plugins = plugins
@@ -139,10 +151,15 @@ class _Server:
         from recipe_check.lab import Lab
         from recipe_check.lazy import materialised
         from recipe_check.loading import load
+        from recipe_check.machine import checked_device, environment
         from recipe_check.request import LoadRequest
         from recipe_check.summary import describe
 
         request = from_plain(value, LoadRequest)
+        if request.alone:
+            from recipe_check.process_group import join_alone
+
+            join_alone()
         subject = load(request)
         self.lab = materialised(Lab(subject, checked_device(request.device), request.seed))
         return {
@@ -158,18 +175,22 @@ class _Server:
         return None
 
     def do_check(self, value: Mapping[str, Any]) -> Any:
-        from recipe_check.plugins import build, check_classes
         from recipe_check.profiling import named
         from recipe_check.request import CheckRequest
         from recipe_check.runner import run_check
 
         request = from_plain(value, CheckRequest)
-        check = build(check_classes(self.plugins)[request.id], request.options)
         with named(request.id):
-            plain = to_plain(run_check(check, self.lab, request.repeat))
+            plain = to_plain(run_check(self.check_of(request), self.lab, request.repeat))
         if plain["verdict"]["status"] == Status.ERROR:
             plain["verdict"] = self._seen(plain["verdict"])
         return plain
+
+    def check_of(self, request: Any) -> Check:
+        """The check with the options of the request."""
+        from recipe_check.plugins import build, check_classes
+
+        return build(check_classes(self.plugins)[request.id], request.options)
 
     def do_start_profile(self, _: Any) -> None:
         from recipe_check.profiling import start
@@ -200,38 +221,3 @@ def _unforeseen(error: BaseException) -> dict[str, Any]:
     raised = as_user_error(error)
     where = f" ({raised.file}, line {raised.line})" if raised.file else ""
     return {"message": message + where, "hint": "", "trace": raised.trace}
-
-
-def checked_device(name: str) -> str:
-    """The name of a device that is there; raises LoadError for any other."""
-    import torch
-
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise LoadError(f"--device {name}: torch sees no CUDA device here", "use --device cpu")
-    if name == "mps" and not torch.backends.mps.is_available():
-        raise LoadError("--device mps: torch sees no MPS device here", "use --device cpu")
-    try:
-        if name != "auto":
-            torch.device(name)
-    except RuntimeError as error:
-        raise LoadError(f"--device {name}: {error}", "use auto, cpu, cuda or cuda:1") from error
-    return name
-
-
-def environment(device: Any) -> list[tuple[str, str]]:
-    """What a reader needs to reproduce the run; no variables, no paths."""
-    import platform
-
-    import numpy
-    import torch
-
-    found = [
-        ("Python", platform.python_version()),
-        ("torch", str(torch.__version__)),
-        ("NumPy", numpy.__version__),
-        ("platform", f"{platform.system()} {platform.machine()}"),
-        ("threads", str(torch.get_num_threads())),
-    ]
-    if device.type == "cuda":
-        found.append(("GPU", torch.cuda.get_device_name(device)))
-    return found
