@@ -39,7 +39,8 @@ class TrainStep:
     ----------------
     The source of the training loop, wherever it stands (below `__main__`, in a function, in a
     method, in a module beside the target); functions of the user's own are followed. Nothing of it
-    is run.
+    is run. Of a captured script (--capture) the first steps are run once more and recorded: order
+    and gradients are judged as they were, at the lines that made the calls.
 
     Why it matters
     --------------
@@ -49,19 +50,25 @@ class TrainStep:
     How it decides
     --------------
     fail: nothing in the loop clears gradients, or they are cleared once an epoch while every batch
-    steps; gradients are clipped after the step that uses them; the model is switched to eval in an
-    epoch and never back to train (where it has dropout or batch statistics); the model is built
-    anew or reset in every epoch; gradients are computed and cleared, and no optimizer steps. warn:
+    steps; gradients of most batches are cleared before any step; gradients are clipped after the
+    step that uses them, below a loss scale, or to a thousandth of their size; the model is switched
+    to eval in an epoch and never back to train (where it has dropout or batch statistics); the
+    model is built anew or reset in every epoch, or the loop runs a copy of it; no optimizer steps;
+    a method is named and not called (`optimizer.step`); the forward pass keeps no graph, the loss
+    is made anew as a leaf, or adds up over batches; the best weights are kept by reference. warn:
     gradients are accumulated without dividing the loss; the scheduler steps before the optimizer;
-    predictions are taken over the wrong axis for the accuracy.
+    an optimizer is made in the loop, or cleared and never stepped; validation in training mode, on
+    training data, or with steps; the worse epoch kept as the best; a constant seed in every epoch;
+    a rate divided at every batch; losses summed up with their graphs; predictions taken over the
+    wrong axis or divided by batches for the accuracy.
 
     Cost
     ----
-    None: the source is read.
+    None: the source is read. With --capture at most 40 steps of the script, in another process.
 
     Known limits
     ------------
-    Loops of frameworks (Lightning, transformers.Trainer) have nothing to read. Where a function
+    Loops of frameworks have nothing to read, but are recorded with --capture. Where a function
     that cannot be followed receives the optimizer, nothing is said to be missing.
 
     Example
@@ -89,9 +96,14 @@ class TrainStep:
     )
 
     def measure(self, lab: Lab) -> Loops:
-        from ._loop_rules import see_loops
+        from ._rerun_order import see_training
 
-        return see_loops(lab)
+        return see_training(lab)
+
+    def observe(self, lab: Lab) -> Loops:
+        from ._rerun_order import see_training
+
+        return see_training(lab)
 
     def judge(self, seen: Loops) -> Verdict:
         worst = sorted(seen.slips, key=lambda slip: not slip.certain)

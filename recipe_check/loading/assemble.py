@@ -11,11 +11,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from recipe_check.batches import takes_labels
-from recipe_check.copying import Parts, unwrap_compiled
+from recipe_check.copying import Parts, unwrap
 from recipe_check.errors import LoadError
 from recipe_check.lab import seed_everything
+from recipe_check.lineage import replica_of
 from recipe_check.loading import find
 from recipe_check.loading.loaders import Loaders, Roles, Scene, called
 from recipe_check.loading.module import creation_lines
@@ -45,6 +47,7 @@ class Assembler:
         self.roles = Roles()
         self.found: list[Found] = []
         self.notes: list[str] = []
+        self.replica: DistributedDataParallel | None = None
 
     def subject(self, file: Path | None, name: str) -> Subject:
         """The whole subject; raises LoadError with candidates where it cannot tell."""
@@ -66,7 +69,8 @@ class Assembler:
             training_step=step,
             build_model=build_model,
             build_optimizer=build_optimizer,
-            stepping=self.roles.stepping,
+            stepping=self.roles.stepping(),
+            replica=self.replica,
             found=tuple(self.found),
             notes=(*self.notes, *self.roles.notes),
             created=creation_lines(model),
@@ -87,12 +91,15 @@ class Assembler:
                 f"`{candidate.name}` is a {type(model).__name__}, expected an nn.Module",
                 "give the model, its class or a function that makes it",
             )
-        inner = unwrap_compiled(model)
-        if inner is not model:
+        inner = unwrap(model)
+        self.replica = replica_of(inner)
+        if isinstance(model, DistributedDataParallel):
+            self.notes.append("the model inside DistributedDataParallel is checked")
+        elif inner is not model:
             self.notes.append("the model inside torch.compile is checked, uncompiled")
         count = sum(p.numel() for p in inner.parameters() if not _is_lazy(p))
         self._say("model", f"{type(inner).__name__}, {count:,} parameters", candidate)
-        return inner, build
+        return inner, None if build is None else lambda: unwrap(build())
 
     def _know(
         self, model: nn.Module, build: Callable[[], nn.Module] | None, scene: Scene

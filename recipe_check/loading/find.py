@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from recipe_check.copying import unwrap
 from recipe_check.errors import LoadError
 from recipe_check.loading.names import Candidate, by_factory, by_name, can_call_bare
 
@@ -42,6 +43,9 @@ def find_model(namespace: Mapping[str, Any], module: ModuleType) -> Candidate:
         [Candidate(v, n, "the only module") for n, v in namespace.items()
          if isinstance(v, nn.Module) and is_model(v)]
     )  # fmt: skip
+    wrapped = {id(unwrap(c.value)) for c in instances
+               if unwrap(c.value) is not c.value}  # fmt: skip
+    instances = [c for c in instances if id(c.value) not in wrapped]
     if len(instances) == 1:
         return instances[0]
     if instances:

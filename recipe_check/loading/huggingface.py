@@ -54,7 +54,7 @@ class HuggingFace:
         limited = trainer.args.max_steps > 0  # then epochs say nothing
         epochs = None if limited else max(round(float(trainer.args.num_train_epochs)), 1)
         stepping = Stepping(per_batch=True, epochs=epochs)
-        return Roles(roles, _notes(trainer.args), stepping=stepping)
+        return Roles(roles, _notes(trainer.args), stepping=lambda: stepping)
 
 
 def _trainer(scene: Scene) -> Candidate | None:

@@ -13,6 +13,7 @@ from recipe_check.loading.lightning_trainer import StandInTrainer, attached
 from recipe_check.loading.loaders import Roles, Scene, called
 from recipe_check.loading.names import Candidate, by_name, by_option, can_call_bare
 from recipe_check.loading.side_by_side import as_one
+from recipe_check.subject import Stepping
 
 AS_FIT = "it is called as Trainer.fit does"
 
@@ -45,7 +46,17 @@ class Fit:
             how = f"the step of {self.name}"
             step = Step(self.model, self.trainer, configuration, self._batch_hooks())
             found["training_step"] = Candidate(step.take, "training_step", how)
-        return Roles(found, configuration.notes, self.prepare)
+        return Roles(found, configuration.notes, self.prepare, self._stepping)
+
+    def _stepping(self) -> Stepping | None:
+        """As `fit` steps the scheduler: after an optimizer's step or an epoch, at `frequency`;
+        None where the module does so itself, or has none that is checked."""
+        how = self.configuration.rhythm
+        if how is None or not getattr(self.model, "automatic_optimization", True):
+            return None
+        trainer = self.trainer
+        every = how.frequency * (trainer.accumulate_grad_batches if how.per_step else 1)
+        return Stepping(how.per_step, trainer.epochs_said, max(every, 1))
 
     def prepare(self, model: Any) -> None:
         """`configure_model` and `setup`; not on objects of somebody's running program."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +16,14 @@ from recipe_check.subject import default_optimizer
 Optimizers = list[torch.optim.Optimizer]
 
 
+@dataclass(frozen=True)
+class Rhythm:
+    """`interval` and `frequency` of a scheduler's configuration: so many steps or epochs."""
+
+    per_step: bool = False
+    frequency: int = 1
+
+
 class Configuration:
     """What a module configured last, and notes on what of it cannot be checked."""
 
@@ -22,13 +31,17 @@ class Configuration:
         self.trainer = trainer
         self.optimizers: list[StandInOptimizer] = []
         self.schedulers: list[Any] = []
+        self.rhythms: list[Rhythm] = []
+        self.rhythm: Rhythm | None = None  # of the scheduler that is checked
         self.notes: list[str] = []
 
     def optimizer(self, model: Any) -> torch.optim.Optimizer:
         """The module's optimizer on this model; several become one."""
         with attached(model, self.trainer, {}):
             configured = model.configure_optimizers()
-        optimizers, self.schedulers = parse(configured)
+        optimizers, scheduled = parse(configured)
+        self.schedulers = [_bare(scheduler) for scheduler in scheduled]
+        self.rhythms = [_rhythm(scheduler) for scheduler in scheduled]
         self.optimizers = [StandInOptimizer(optimizer) for optimizer in optimizers]
         if len(optimizers) == 1:
             return optimizers[0]
@@ -41,6 +54,7 @@ class Configuration:
         """The scheduler made together with the optimizer, where both are single."""
         own = [s for s in self.schedulers if getattr(s, "optimizer", None) is optimizer]
         if len(own) == 1 and len(self.optimizers) == 1:
+            self.rhythm = self.rhythms[self.schedulers.index(own[0])]
             return own[0]
         if self.schedulers:
             self._note(f"{len(self.schedulers)} schedulers in configure_optimizers(): not checked")
@@ -52,18 +66,18 @@ class Configuration:
 
 
 def parse(configured: Any) -> tuple[Optimizers, list[Any]]:
-    """Optimizers and schedulers of one optimizer, a dict, a sequence of either, two lists or None;
-    raises LoadError for anything else."""
+    """Optimizers and schedulers (with their configuration) of one optimizer, a dict, a sequence of
+    either, two lists or None; raises LoadError for anything else."""
     if configured is None:
         return [], []
     if isinstance(configured, torch.optim.Optimizer):
         return [configured], []
     if isinstance(configured, Mapping) and "optimizer" in configured:
         scheduler = configured.get("lr_scheduler")
-        return [configured["optimizer"]], [] if scheduler is None else [_bare(scheduler)]
+        return [configured["optimizer"]], [] if scheduler is None else [scheduler]
     if isinstance(configured, list | tuple):
         if len(configured) == 2 and all(isinstance(part, list | tuple) for part in configured):
-            return list(configured[0]), [_bare(scheduler) for scheduler in configured[1]]
+            return list(configured[0]), list(configured[1])
         parts = [parse(part) for part in configured]
         return [o for part in parts for o in part[0]], [s for part in parts for s in part[1]]
     raise LoadError(
@@ -75,6 +89,12 @@ def parse(configured: Any) -> tuple[Optimizers, list[Any]]:
 def _bare(scheduler: Any) -> Any:
     """Without the configuration (interval, monitor, …) around it."""
     return scheduler["scheduler"] if isinstance(scheduler, Mapping) else scheduler
+
+
+def _rhythm(scheduler: Any) -> Rhythm:
+    """Once an epoch, where nothing else is said."""
+    said = scheduler if isinstance(scheduler, Mapping) else {}
+    return Rhythm(said.get("interval", "epoch") == "step", int(said.get("frequency") or 1))
 
 
 def as_one(optimizers: Optimizers) -> torch.optim.Optimizer | None:

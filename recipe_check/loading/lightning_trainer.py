@@ -24,6 +24,8 @@ class StandInTrainer:
         epochs = getattr(real, "max_epochs", None)
         self.max_epochs = epochs if epochs and epochs > 0 else EPOCHS
         self.max_steps = getattr(real, "max_steps", -1)
+        said = epochs if epochs and epochs > 0 and self.max_steps <= 0 else None
+        self.epochs_said: int | None = said  # where nothing else ends the training
         self.accumulate_grad_batches = getattr(real, "accumulate_grad_batches", 1)
         self.gradient_clip_val = getattr(real, "gradient_clip_val", None)
         self.train_dataloader: Any = ()

@@ -47,7 +47,7 @@ class Roles:
     candidates: Mapping[str, Candidate] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     prepare: Callable[[nn.Module], None] | None = None  # what a new model needs before use
-    stepping: Stepping | None = None  # when the library steps the scheduler
+    stepping: Callable[[], Stepping | None] = lambda: None  # asked for once all is made
 
 
 class Loader(Protocol):

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
+from msgspec import structs
 from torch.utils.data import DataLoader
 
 from recipe_check.errors import LoadError, UsageError
-from recipe_check.lineage import lines_recorded
+from recipe_check.lineage import lines_recorded, replica_of
 from recipe_check.loading.assemble import describe_loader, name_of
 from recipe_check.loading.module import arguments_given, creation_lines
 from recipe_check.loading.names import NAMES, by_option, can_call_bare
 from recipe_check.loading.script_loss import Way, best_way
+from recipe_check.loading.script_observed import can_observe, observable, script_again
 from recipe_check.loading.script_place import Place
 from recipe_check.loading.script_run import how_far, run_script, spec_of
 from recipe_check.loading.script_step import FirstStep, find_first_step
 from recipe_check.loading.script_watch import Watch
+from recipe_check.probes.rerun import Script
 from recipe_check.request import LoadRequest, split_target
 from recipe_check.results import Found
 from recipe_check.subject import Parts, Subject
@@ -34,12 +38,25 @@ def capture(request: LoadRequest) -> Subject:
             "--capture runs a whole script and finds its model and optimizer itself",
             f"say only  {path} --capture;  --data and --loss may stand beside it",
         )
-    spec = spec_of(path)
-    watch = Watch()
+    spec, folder = spec_of(path), Path.cwd()
+    watch, start = Watch(), time.monotonic()
     with arguments_given(path, request.script_args), lines_recorded():
         module = run_script(spec, watch, path)
+    again = script_again(request, folder, time.monotonic() - start)
+    try:
+        return _in_parts(request, module, watch, again)
+    except LoadError as error:
+        if not can_observe(watch):
+            raise
+        return observable(module, watch, again, error.message)
+
+
+def _in_parts(request: LoadRequest, module: ModuleType, watch: Watch, again: Script) -> Subject:
+    """The parts of the first step. Raises LoadError where there are none."""
     if watch.stepped is None:
-        raise LoadError(f"{path} ended without an optimizer.step()", how_far(watch))
+        count = watch.record.backwards + watch.record.derivatives
+        ended = f"made {count} backward passes" if watch.is_over else "ended"
+        raise LoadError(f"{again.target} {ended} without an optimizer.step()", how_far(watch))
     if watch.record.first is None:
         raise LoadError(
             f"optimizer.step() is called at {watch.place} without a backward() before it",
@@ -47,7 +64,7 @@ def capture(request: LoadRequest) -> Subject:
         )
     first = find_first_step(watch.record.first, watch.record.backwards, watch.stepped)
     _release(first, watch)
-    return _subject(request, module, watch, first)
+    return _subject(request, module, watch, first, again)
 
 
 def _release(first: FirstStep, watch: Watch) -> None:
@@ -61,7 +78,9 @@ def _release(first: FirstStep, watch: Watch) -> None:
             vars(module)["_trainer"] = None
 
 
-def _subject(request: LoadRequest, module: ModuleType, watch: Watch, first: FirstStep) -> Subject:
+def _subject(
+    request: LoadRequest, module: ModuleType, watch: Watch, first: FirstStep, again: Script
+) -> Subject:
     """What was seen; the loss and the data may be given by an option instead."""
     loss = _given(module, request.loss, "--loss")
     loader = _given(module, request.data, "--data")
@@ -77,7 +96,9 @@ def _subject(request: LoadRequest, module: ModuleType, watch: Watch, first: Firs
         val_loader=_validation(watch, loader),
         training_step=way.step,
         notes=tuple(note for note in notes if note),
+        replica=replica_of(model),
         created=creation_lines(model),
+        rerun=structs.replace(again, why=way.doubt),
     )
     return replace(subject, found=_found(watch, first, way, subject))
 

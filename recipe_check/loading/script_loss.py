@@ -26,14 +26,18 @@ from recipe_check.loading.script_values import Ref, parts
 from recipe_check.rig import Meter, Rig
 from recipe_check.subject import Parts, Subject
 
+NEAR = 0.1  # of the script's loss: what noise such as dropout may change
+
 
 @dataclass(frozen=True)
 class Way:
-    """A loss function, a training step, or neither where the model computes the loss."""
+    """A loss function, a training step, or neither where the model computes the loss. `doubt`
+    says why it is not what the script computes, '' where it is near."""
 
     loss: Callable[..., Any] | None = None
     step: Callable[..., Any] | None = None
     notes: tuple[str, ...] = ()
+    doubt: str = ""
 
 
 def ways(first: FirstStep) -> Iterator[Way]:
@@ -120,7 +124,8 @@ def _unsure(
                 f"the first loss is {value:.6g} when it is computed again, in the script it was "
                 f"{first.loss:.6g}: it is random, or not all that it depends on was seen"
             )
-            return Way(None, way.step, (note,))
+            near = math.isclose(value, first.loss, rel_tol=NEAR)
+            return Way(None, way.step, (note,), "" if near else note)
     reason = errors[-1] if errors else UserCodeError("the batch holds no tensor")
     raise LoadError(
         f"the loss of the first step cannot be computed again: {reason}",

@@ -28,7 +28,9 @@ class Record:
     batches: int = 0
     forwards: int = 0
     backwards: int = 0
+    derivatives: int = 0  # calls of autograd.grad while there is no optimizer
     loaders: dict[int, tuple[Any, Place | None]] = field(default_factory=dict)
+    called: dict[int, nn.Module] = field(default_factory=dict)  # the outermost with weights
     _recording: bool = False
     _depth: int = 0
     _entered: Any = ()
@@ -61,7 +63,9 @@ class Record:
         """A module has ended; the outermost is one call."""
         self._depth -= 1
         if self._recording and not self._depth:
-            self.tape.used |= _has_weights(module)
+            if _has_weights(module):
+                self.tape.used = True
+                self.called.setdefault(id(module), module)
             self.tape.add(_undistributed(module), self._entered, kwargs, out)
 
     def restart(self, loader: Any) -> None:

@@ -40,22 +40,33 @@ def run_script(spec: ModuleSpec, watch: Watch, path: str) -> ModuleType:
 
     Once it has reached its step, nothing that it raises matters any more.
     """
-    assert isinstance(spec.loader, InspectLoader)
+    module = main_module(spec)
+    try:
+        with watch.watching():
+            execute(spec, module)
+    except Stopped:
+        pass
+    except BaseException as error:
+        if not watch.is_over:
+            raise _failure(error, watch, path) from error
+    return module
+
+
+def main_module(spec: ModuleSpec) -> ModuleType:
+    """An empty `__main__` for the script."""
     module = ModuleType("__main__")
     vars(module).update(__file__=spec.origin, __loader__=spec.loader, __package__=spec.parent)
     module.__spec__ = None if spec.name == "__main__" else spec
     sys.modules["__main__"] = module
-    try:
-        code = spec.loader.get_code(spec.name)
-        assert code is not None
-        with watch.watching():
-            exec(code, vars(module))
-    except Stopped:
-        pass
-    except BaseException as error:
-        if watch.stepped is None:
-            raise _failure(error, watch, path) from error
     return module
+
+
+def execute(spec: ModuleSpec, module: ModuleType) -> None:
+    """Runs the script's code in the module; raises whatever it raises."""
+    assert isinstance(spec.loader, InspectLoader)
+    code = spec.loader.get_code(spec.name)
+    assert code is not None
+    exec(code, vars(module))
 
 
 def _failure(error: BaseException, watch: Watch, path: str) -> LoadError:

@@ -25,6 +25,8 @@ from recipe_check.loading.script_place import Place, visible_names
 from recipe_check.loading.script_record import Record
 
 PATIENCE = 1000  # so often may a script swallow its end
+STEPLESS = 32  # backward passes without any optimizer, after which there will be none
+UNSTEPPED = 512  # likewise where there is one: more than are accumulated for a step
 SCHEDULERS = (
     lr_scheduler.LRScheduler,
     lr_scheduler.ReduceLROnPlateau,
@@ -49,6 +51,7 @@ class Watch(TorchFunctionMode):
         self.stepped: Optimizer | None = None
         self.place: Place | None = None
         self.names: dict[str, Any] = {}
+        self.is_over = False
         self._swallowed = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -76,6 +79,7 @@ class Watch(TorchFunctionMode):
 
     def _replacements(self) -> Iterator[tuple[Any, str, Callable[[Any], Any]]]:
         yield torch.autograd, "backward", self._backward
+        yield torch.autograd, "grad", self._grad
         yield DataLoader, "__iter__", self._iterate
         yield _BaseDataLoaderIter, "__next__", self._fetch
         yield torch.amp.GradScaler, "scale", self._scale
@@ -116,11 +120,21 @@ class Watch(TorchFunctionMode):
     def _backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
             self._check_stopped()
+            self._give_up()
             self.record.end(tensors)
             with self.record.paused():
                 return original(tensors, *args, **kwargs)
 
         return backward
+
+    def _grad(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def grad(*args: Any, **kwargs: Any) -> Any:
+            self._check_stopped()
+            self.record.derivatives += not self.optimizers
+            self._give_up()
+            return original(*args, **kwargs)
+
+        return grad
 
     def _scale(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def scale(scaler: Any, outputs: Any) -> Any:
@@ -141,11 +155,19 @@ class Watch(TorchFunctionMode):
         if self.record.forwards or self.record.backwards:
             self.stepped, self.place = optimizer, Place.here()
             self.names = visible_names(sys._getframe(1))
+            self.is_over = True
+            raise Stopped
+
+    def _give_up(self) -> None:
+        """Ends a script that trains without an optimizer's step."""
+        passes = self.record.backwards + self.record.derivatives
+        if passes >= (UNSTEPPED if self.optimizers else STEPLESS):
+            self.is_over = True
             raise Stopped
 
     def _check_stopped(self) -> None:
         """A script that swallowed its end gets no further."""
-        if self.stepped is None:
+        if not self.is_over:
             return
         self._swallowed += 1
         if self._swallowed > PATIENCE:

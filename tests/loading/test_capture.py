@@ -333,9 +333,6 @@ FAILURES = {
     "syntax": ("def f(:", (), "raised SyntaxError", "none"),
     "no-backward": ("for x, y in loader:\n    net(x)\n    opt.step()", (),
                     "without a backward()", "backward(): 0"),
-    "no-module": ("w = torch.zeros(8, 3, requires_grad=True)\nopt = torch.optim.SGD([w])\n"
-                  "for x, y in loader:\n    F.cross_entropy(x @ w, y).backward()\n    opt.step()",
-                  (), "no model found", "nn.Module"),
 }  # fmt: skip
 
 
@@ -349,6 +346,23 @@ def test_how_far_it_got_is_said(
     assert message in caught.value.message
     assert hint in caught.value.hint
     assert caught.value.exit_code == 3
+
+
+UNREPLAYED = {
+    "no-module": "w = torch.zeros(8, 3, requires_grad=True)\nopt = torch.optim.SGD([w])\n"
+                 "for x, y in loader:\n    F.cross_entropy(x @ w, y).backward()\n    opt.step()",
+    "no-optimizer": "for epoch in range(20):\n    for x, y in loader:\n"
+                    "        F.cross_entropy(net(x), y).backward()\nopt = None",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", UNREPLAYED.values(), ids=UNREPLAYED)
+def test_what_cannot_be_replayed_is_observed(capture: Capture, body: str) -> None:
+    subject = capture(body)
+    assert not subject.in_parts
+    assert subject.rerun is not None
+    assert subject.rerun.why
+    assert "run again and observed" in subject.notes[0]
 
 
 def test_a_module_runs_as_with_python_m(capture: Capture, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from recipe_check import Status
 from recipe_check.errors import LoadError
 from recipe_check.lab import Lab
 from recipe_check.python_api import run
+from recipe_check.subject import Stepping
 from tests.loading.targets import checked, how, line_of, loaded
 
 IMPORTS = {"lightning": "import lightning as L", "alias": "import pytorch_lightning as L"}
@@ -169,6 +170,47 @@ def test_the_schedule_knows_the_length_of_the_training(tmp_path: Path) -> None:
     assert (
         loaded(tmp_path, target(optimizers=plan) + LIT + DATA).original.scheduler.total_steps == 100
     )
+
+
+# what is returned, how often the trainer steps the schedule, the verdict on it
+RHYTHMS = {
+    "by-the-step": ("[{'scheduler': plan, 'interval': 'step'}]", "every batch", Status.PASS),
+    "forgotten": ("[plan]", "every epoch", Status.WARN),  # built for 30 steps, it gets 3
+    "every-fifth-step": ("[{'scheduler': slow, 'interval': 'step', 'frequency': 5}]",
+                         "every 5 batches", Status.PASS),
+    "decay-by-the-step": ("[{'scheduler': decay, 'interval': 'step'}]", "every batch", Status.FAIL),
+    "decay-by-the-epoch": ("[{'scheduler': decay, 'interval': 'epoch'}]", "every epoch",
+                           Status.PASS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("returned", "often", "status"), RHYTHMS.values(), ids=RHYTHMS)
+def test_interval_and_frequency_of_a_schedule(
+    tmp_path: Path, returned: str, often: str, status: Status
+) -> None:
+    plans = f"""opt = torch.optim.SGD(self.parameters(), lr=0.1)
+        plan = torch.optim.lr_scheduler.OneCycleLR(opt, 0.1, total_steps=30)
+        slow = torch.optim.lr_scheduler.CosineAnnealingLR(opt, 6)
+        decay = torch.optim.lr_scheduler.ExponentialLR(opt, 0.5)
+        return [opt], {returned}"""
+    quiet = "logger=False, enable_checkpointing=False, enable_progress_bar=False"
+    trainer = f"trainer = L.Trainer(max_epochs=3, accelerator='cpu', {quiet})\n"
+    subject = loaded(tmp_path, target(optimizers=plans) + LIT + DATA + trainer)
+    verdict = checked(subject, "lr-schedule")["lr-schedule"].verdict
+    assert f"stepped {often} for 3 epochs" in verdict.message
+    assert verdict.status is status
+
+
+def test_accumulation_and_manual_optimization_of_a_schedule(tmp_path: Path) -> None:
+    plan = """opt = torch.optim.SGD(self.parameters(), lr=0.1)
+        plan = torch.optim.lr_scheduler.StepLR(opt, 5)
+        return [opt], [{'scheduler': plan, 'interval': 'step', 'frequency': 2}]"""
+    trainer = "trainer = L.Trainer(accumulate_grad_batches=4, max_steps=50, logger=False)\n"
+    text = target(optimizers=plan)
+    subject = loaded(tmp_path, text + LIT + DATA + trainer)
+    assert subject.stepping == Stepping(per_batch=True, epochs=None, every=8)
+    manual = "model = Lit()\nmodel.automatic_optimization = False\n"
+    assert loaded(tmp_path, text + manual + DATA).stepping is None
 
 
 PARTS = STEP.replace("self(inputs)", "self.net(inputs)")
