@@ -11,7 +11,7 @@ from recipe_check.api import Check
 from recipe_check.config import Config
 from recipe_check.engine import Job
 from recipe_check.errors import UsageError
-from recipe_check.plugins import build, suggestion
+from recipe_check.plugins import build, select, suggestion
 from recipe_check.policy import regraded
 from recipe_check.request import CheckRequest
 from recipe_check.results import Result
@@ -52,6 +52,7 @@ def check_settings(config: Config | None, kinds: Mapping[str, type[Check]]) -> C
     """Validated against the checks there are; raises UsageError naming file and key."""
     if config is None:
         return CheckSettings("", {}, {})
+    _known_selection(config, kinds)
     for number, suppress in enumerate(config.settings.suppress):
         _known(suppress.check, kinds, f"{config.name}: suppress[{number}]")
     options: dict[str, dict[str, Any]] = {}
@@ -66,6 +67,15 @@ def check_settings(config: Config | None, kinds: Mapping[str, type[Check]]) -> C
 def _known(id: str, kinds: Mapping[str, type[Check]], where: str) -> None:
     if id not in kinds:
         raise UsageError(f"{where}: no check called {id!r}", suggestion(id, kinds))
+
+
+def _known_selection(config: Config, kinds: Mapping[str, type[Check]]) -> None:
+    """`only` and `skip` of the file, whichever of them the command line replaces."""
+    for key in ("only", "skip"):
+        try:
+            select(kinds, getattr(config.settings, key))
+        except UsageError as error:
+            raise UsageError(f"{config.name}: {key}: {error.message}", error.hint) from error
 
 
 def _severity(table: Mapping[str, Any], where: str) -> str:
@@ -89,5 +99,6 @@ def _options(table: Mapping[str, Any], kind: type[Check], where: str) -> dict[st
     try:
         build(kind, options)
     except UsageError as error:
-        raise UsageError(f"{where}: {error.message}", error.hint) from error
+        said = error.message.removeprefix(f"{kind.meta.id}: ")
+        raise UsageError(f"{where}: {said}", error.hint) from error
     return options

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ast
-import errno
 import json
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,8 +15,11 @@ import click
 
 from recipe_check import __version__
 from recipe_check.ci import fenced
+from recipe_check.complaints import in_words, tell, unforeseen
 from recipe_check.errors import RecipeCheckError, UsageError
 from recipe_check.options import choosing_options, gate_options, loading_options, output_options
+from recipe_check.ranks import at_the_end, follows, leave, world
+from recipe_check.streams import be_silent, open_streams
 
 if TYPE_CHECKING:
     from recipe_check.choice import Choice
@@ -73,8 +74,18 @@ def run(choice: Choice, /, **given: Any) -> None:
     """
     from recipe_check.run_command import run_target
 
+    crew = None
+    if world() is not None:
+        from recipe_check.crew import Crew, Limits, follow
+
+        limits = Limits(given["plugins"], given["memory_limit"], given["budget"],
+                        given["check_timeout"])  # fmt: skip
+        if follows():
+            sys.exit(follow(limits))
+        crew = Crew(limits)
+        at_the_end(crew.leave)
     given["request"] = _request(choice, given)
-    sys.exit(run_target(given | {"choice": choice}, _command_line()))
+    sys.exit(run_target(given | {"choice": choice, "crew": crew}, ("recipe-check", *sys.argv[1:])))
 
 
 @cli.command()
@@ -96,7 +107,9 @@ def show(choice: Choice, /, **given: Any) -> None:
 @cli.command(name="list")
 @click.option("--plugin", "plugins", multiple=True, metavar="FILE", help="More checks.")
 def list_checks(plugins: Sequence[str]) -> None:
-    """List all checks with stage, preset, severity, cost and what they need.
+    """List all checks.
+
+    A line each: stage, preset, severity, cost and what it needs.
 
     Severity is the worst that a check may say. Cost is in forward (F) and backward (B) passes over
     a batch, and in training steps (S).
@@ -119,21 +132,10 @@ def list_checks(plugins: Sequence[str]) -> None:
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.option("--plugin", "plugins", multiple=True, metavar="FILE", help="More checks.")
 def explain(check: str | None, everything: bool, form: str, plugins: Sequence[str]) -> None:
-    """Explain a check: what it measures, how it decides, limits, fix, sources."""
-    from recipe_check.manual import manual_of, page
-    from recipe_check.plugins import check_classes, suggestion
+    """Explain a check: what it measures, its limits, fix and sources."""
+    from recipe_check.explain_command import explained
 
-    kinds = check_classes(plugins)
-    if not everything and check not in kinds:
-        text = f"no check called {check!r}" if check else "say which check, or --all"
-        raise UsageError(text, suggestion(check or "", kinds))
-    chosen = {id: kind for id, kind in kinds.items() if everything or id == check}
-    if form == "json":
-        manuals = {id: manual_of(kind) for id, kind in chosen.items()}
-        plain = {i: {"summary": m.summary, "sections": m.sections} for i, m in manuals.items()}
-        click.echo(json.dumps(plain, indent=1))
-    else:
-        click.echo("\n".join(page(id, kind) for id, kind in chosen.items()), nl=False)
+    click.echo(explained(check, plugins, everything=everything, plain=form == "json"), nl=False)
 
 
 @cli.command()
@@ -142,26 +144,22 @@ def explain(check: str | None, everything: bool, form: str, plugins: Sequence[st
 @click.option("--sarif", "sarif_file", metavar="FILE", help="Write SARIF 2.1.0.")
 @click.option("--junit", "junit_file", metavar="FILE", help="Write JUnit XML.")
 @click.option("--summary", "markdown_file", metavar="FILE", help="Write a Markdown summary.")
+@click.option("--format", "form", metavar="NAME",
+              help="Print it: concise, github, markdown, json, or a plugin's format.")  # fmt: skip
 @click.option("--no-source", is_flag=True, help="Without source lines and absolute paths.")
-def report(result: str, *, no_source: bool, **outputs: str | None) -> None:
+def report(result: str, *, form: str | None, no_source: bool, **outputs: str | None) -> None:
     """Write reports from a saved JSON result; nothing is run again."""
-    from recipe_check.no_source import without_source
-    from recipe_check.outputs import Problems, write_reports
-    from recipe_check.saved import read_report
+    from recipe_check.report_command import write_again
 
     wanted = {name.removesuffix("_file"): file for name, file in outputs.items() if file}
-    if not wanted:
-        raise UsageError("nothing to write", "say what:  --html report.html")
-    saved, problems = read_report(result), Problems()
-    write_reports(without_source(saved) if no_source else saved, wanted, problems)
-    problems.tell()
+    write_again(result, wanted, form, source=not no_source)
 
 
 @cli.command()
 @click.argument("before", type=click.Path(dir_okay=False))
 @click.argument("after", type=click.Path(dir_okay=False))
 def diff(before: str, after: str) -> None:
-    """Compare two JSON results: findings that are new, fixed, still there.
+    """Compare two JSON results: what is new, fixed, still there.
 
     The exit code is 1 when there are new failures.
     """
@@ -196,8 +194,10 @@ def _request(choice: Choice, given: dict[str, Any]) -> LoadRequest:
     names = ("target", "model", "data", "loss", "optimizer", "seed", "device", "capture")
     chosen = {name: given.pop(name) for name in names}
     kwargs = dict(choice.table.kwargs) | dict(_keyword(text) for text in given.pop("kwargs"))
-    arguments = tuple(given.pop("script_args"))
-    return LoadRequest(**chosen, kwargs=kwargs, script_args=arguments, root=choice.root)
+    arguments = tuple(given.pop("script_args")) or choice.table.args
+    return LoadRequest(
+        **chosen, kwargs=kwargs, script_args=arguments, root=choice.root, alone=world() is not None
+    )
 
 
 def _keyword(text: str) -> tuple[str, Any]:
@@ -211,64 +211,37 @@ def _keyword(text: str) -> tuple[str, Any]:
     return name, value
 
 
-def _command_line() -> tuple[str, ...]:
-    return ("recipe-check", *sys.argv[1:])
-
-
 def main() -> None:
-    """Entry point: our own errors become one message and their exit code."""
-    _open_streams()
+    """Entry point: our own errors become one message and their exit code. Of several ranks the
+    first alone prints, and does what is no run."""
+    open_streams()
+    if follows():
+        be_silent()
+        if sys.argv[1:2] and sys.argv[1] in cli.commands.keys() - {"run"}:
+            return
+    code = _run_cli()
+    leave(code)
+    sys.exit(code)
+
+
+def _run_cli() -> int:
+    """The exit code, when everything is printed."""
     try:
         cli(standalone_mode=False)
-    except click.ClickException as error:
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
+    except click.ClickException as error:
+        return tell(in_words(error))
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        sys.exit(130)
+        return 130
     except RecipeCheckError as error:
-        sys.exit(_tell(error))
+        return tell(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:
-        sys.exit(_unforeseen(error))
-
-
-def _unforeseen(error: Exception) -> int:
-    """A full disk behind standard output, else our own fault."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        click.echo(f"error: cannot write to standard output: {error.strerror}", err=True)
-        return 2
-    said = f"error: recipe-check itself broke: {type(error).__name__}: {error}"
-    lines = [said, "help:  please report this, with the file if you can"]
-    if "-v" in sys.argv or "--verbose" in sys.argv:
-        lines.append(traceback.format_exc().rstrip())
-    click.echo(fenced("\n".join(lines)), err=True)
-    return 4
-
-
-def _open_streams() -> None:
-    """Standard streams that the caller has closed (`>&-`) lead nowhere, here and in the worker:
-    what is opened next must not take their place."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            handle = os.open(os.devnull, os.O_RDWR)
-            if handle != number:
-                os.dup2(handle, number)
-                os.close(handle)
-            os.set_inheritable(number, True)
-            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
-
-
-def _tell(error: RecipeCheckError) -> int:
-    """The user's own traceback where there is one, then what happened and what to do."""
-    from recipe_check.reports.terminal import clean
-
-    lines = [f"{clean(error.trace.rstrip())}\n"] if error.trace else []
-    lines.append(f"error: {clean(error.message)}")
-    if error.hint:
-        lines.append(f"help:  {clean(error.hint)}")
-    click.echo(fenced("\n".join(lines)), err=True)
-    return error.exit_code
+        return unforeseen(error)
+    return 0

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from recipe_check.config_words import in_words
 from recipe_check.errors import UsageError
 from recipe_check.plugins import suggestion
 from recipe_check.request import split_target
@@ -77,6 +78,7 @@ def _settings(plain: Any, file: str) -> Settings:
     if isinstance(plain, dict):
         for where, table, kind in _tables(plain):
             _convert(table, kind, file, where)
+        _refuse_no_tables(plain.get("checks"), file)
     return _convert(plain, Settings, file, "")
 
 
@@ -89,6 +91,14 @@ def _tables(plain: Mapping[str, Any]) -> Iterator[tuple[str, Any, type[Table]]]:
         yield from ((f"suppress[{i}]", table, SuppressTable) for i, table in enumerate(suppress))
 
 
+def _refuse_no_tables(checks: Any, file: str) -> None:
+    """`checks.dropout = 0.5`, where the options of a check are meant."""
+    for id, table in checks.items() if isinstance(checks, dict) else ():
+        if not isinstance(table, dict):
+            hint = f'for example  checks.{id}.severity = "warning"'
+            raise UsageError(f"{file}: checks.{id}: should be a table of options", hint)
+
+
 def _convert(plain: Any, kind: type[T], file: str, where: str) -> T:
     _refuse_unknown(plain, kind, file, where)
     try:
@@ -96,11 +106,8 @@ def _convert(plain: Any, kind: type[T], file: str, where: str) -> T:
     except msgspec.ValidationError as error:
         text, _, inside = str(error).partition(" - at `$")
         place = f"{where}{inside.rstrip('`')}".removeprefix(".")
-        text = text.replace("Object missing required field", "missing key")
-        said = f"{file}: {place}: {text[:1].lower()}{text[1:]}"
-        raise UsageError(
-            said, "recipe-check init  writes a file with an example of each key"
-        ) from None
+        said, hint = in_words(text, place.rpartition(".")[2], kind)
+        raise UsageError(f"{file}: {place}: {said}", hint) from None
 
 
 def _refuse_unknown(plain: Any, kind: type[Table], file: str, where: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -10,7 +10,7 @@ from recipe_check.baseline import Baseline
 from recipe_check.choice import Choice
 from recipe_check.policy import stale, suppressed
 from recipe_check.results import Result, Target
-from recipe_check.suppressions import declared_for
+from recipe_check.suppressions import declared_for, of_no_check, unmatched
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,13 @@ class Judged:
 
 @dataclass(frozen=True)
 class Gate:
-    """What the command line and the file say. `strict`: unused or expired suppressions fail."""
+    """What the command line and the file say. `strict`: unused or expired suppressions fail.
+    `checks` are the ids that a suppression may name; none are compared where it is empty."""
 
     choice: Choice | None = None
     baseline: Baseline | None = None
     strict: bool = False
+    checks: Collection[str] = ()
 
     @property
     def provenance(self) -> tuple[tuple[str, str], ...]:
@@ -44,4 +46,6 @@ class Gate:
         marked = suppressed(results, declared, today)
         if self.baseline is not None:
             marked = self.baseline.hide(marked)
-        return Judged(marked, stale(results, declared, today))
+        unused = unmatched(self.choice, loaded) if self.choice else ()
+        unknown = of_no_check(loaded, self.checks)
+        return Judged(marked, (*stale(results, declared, today), *unknown, *unused))

@@ -32,6 +32,10 @@ _TEXT = """\
 # loss = "loss_fn"
 # optimizer = "optimizer"
 # kwargs = {{ width = 64 }}
+# [targets.script]  # run up to its first step, as  recipe-check train.py --capture -- --lr 1e-3
+# file = "train.py"
+# capture = true
+# args = ["--lr", "1e-3"]
 
 # Options of one check (recipe-check explain overfit-one-batch), and what its failure counts as.
 # [checks.overfit-one-batch]

@@ -16,6 +16,7 @@ from recipe_check.errors import UsageError
 from recipe_check.gate import Gate
 from recipe_check.last import failed_last
 from recipe_check.plugins import select
+from recipe_check.ranks import world
 from recipe_check.request import LoadRequest
 from recipe_check.session import Plan, base_command
 
@@ -28,7 +29,8 @@ def plan_run(
 ) -> Plan:
     """The plan; raises UsageError for an unknown check, or where none is left."""
     request: LoadRequest = given["request"]
-    chosen = select(kinds, _words(given["only"]), _words(given["skip"]), given["preset"])
+    only, skip = _words(given["only"]), _words(given["skip"])
+    chosen = select(kinds, only, skip, given["preset"], ranks=world() is not None)
     if given["last_failed"]:
         chosen = _failed_last(chosen, request)
     if not chosen:
@@ -42,7 +44,7 @@ def plan_run(
         maxfail=1 if given["stop_first"] else given["maxfail"],
         command=command,
         version=__version__,
-        gate=_gate(given),
+        gate=_gate(given, kinds),
     )
 
 
@@ -51,11 +53,12 @@ def memory_key(request: LoadRequest) -> str:
     return shlex.join(base_command(request))
 
 
-def _gate(given: Mapping[str, Any]) -> Gate:
+def _gate(given: Mapping[str, Any], kinds: Mapping[str, type[Check]]) -> Gate:
     return Gate(
         choice=given["choice"],
         baseline=read_baseline(given["baseline"]) if given["baseline"] else None,
         strict=given["strict_suppressions"],
+        checks=tuple(kinds),
     )
 
 

@@ -24,6 +24,7 @@ from recipe_check.no_source import errors_without_source, without_source
 from recipe_check.outputs import Problems, write_reports
 from recipe_check.planning import memory_key, plan_run
 from recipe_check.plugins import check_classes
+from recipe_check.ranked_engine import RankedEngine
 from recipe_check.results import Report
 from recipe_check.screen import Screen
 from recipe_check.session import Plan, perform
@@ -44,15 +45,9 @@ def _run(given: Mapping[str, Any], command: tuple[str, ...]) -> int:
     source = not given["no_source"]
     form = "quiet" if given["quiet"] and given["form"] == "full" else given["form"]
     screen = Screen(given["color"], form, verbose=given["verbose"], source=source)
-    engine = Engine(
-        plan.request,
-        plugins=tuple(given["plugins"]),
-        budget=plan.budget,
-        check_timeout=plan.check_timeout,
-        memory_limit=given["memory_limit"],
-        on_tick=screen.progress.tick,
-        adjust=settings.adjust if source else lambda r: without_source(settings.adjust(r)),
-    )
+    engine = _engine(given, plan)
+    engine.on_tick = screen.progress.tick
+    engine.adjust = settings.adjust if source else lambda r: without_source(settings.adjust(r))
     with Journal() as journal:
         with engine, Drawing(enabled="html" in outputs) as drawing:
             engine.on_result = journal.also(drawing.also(screen.result))
@@ -60,6 +55,19 @@ def _run(given: Mapping[str, Any], command: tuple[str, ...]) -> int:
         _finish(report, outputs, given, screen, engine.trace)
     last.remember(memory_key(plan.request), report.results)
     return report.exit_code
+
+
+def _engine(given: Mapping[str, Any], plan: Plan) -> Engine:
+    """For one process, or where the ranks have a crew, for all of them."""
+    options: dict[str, Any] = {
+        "plugins": tuple(given["plugins"]),
+        "budget": plan.budget,
+        "check_timeout": plan.check_timeout,
+        "memory_limit": given["memory_limit"],
+    }
+    if given["crew"] is None:
+        return Engine(plan.request, **options)
+    return RankedEngine(plan.request, **options, crew=given["crew"], jobs=plan.jobs)
 
 
 def _performed(

@@ -15,7 +15,8 @@ def read_report(path: str) -> Report:
     try:
         return decode(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+        said = f"cannot read {path}: {error.strerror}"
+        raise UsageError(said, "write one with  --json FILE") from error
     except (ValueError, msgspec.ValidationError) as error:
         raise UsageError(
             f"{path} is no result of recipe-check: {error}", "write one with  --json FILE"

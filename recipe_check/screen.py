@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 
@@ -28,7 +29,8 @@ class Screen:
 
     def __init__(self, color: str, form: str, *, verbose: bool, source: bool = True) -> None:
         self.hide: Callable[[str], str] = str if source else without_paths
-        self.style = terminal.Style(color=_wants_color(color), unicode=_knows_unicode())
+        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+        self.style = terminal.Style(_wants_color(color), _knows_unicode(), columns)
         self.form = form
         self.verbose = verbose
         self.problem: OSError | None = None  # nothing is printed after it
@@ -75,11 +77,10 @@ class Screen:
         self._check()
 
     def _footer(self, report: Report, html: str | None) -> None:
-        for result in report.results:
-            if result.is_finding:
-                self._print("\n" + terminal.finding(result, self.style))
-                if self.verbose and result.traceback:
-                    self._print(fenced(terminal.clean(result.traceback)))
+        for result, block in terminal.findings(report.results, self.style):
+            self._print("\n" + block)
+            if self.verbose and result.traceback:
+                self._print(fenced(terminal.clean(result.traceback)))
         cost, html = self.form == "full", self.hide(html) if html else None
         self._print("\n" + terminal.footer(report, html, self.style, cost=cost))
 

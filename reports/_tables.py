@@ -16,7 +16,7 @@ from recipe_check.results import (
     thin,
 )
 
-from ._text import number, short
+from ._text import number, plural, short
 
 ROWS = 12  # rows shown of a long curve
 Row = tuple[str | float | int | None, ...]
@@ -68,8 +68,13 @@ def numeric(table: Table) -> list[bool]:
     return [bool(column) and not any(isinstance(c, str) for c in column) for column in known]
 
 
-def alt(detail: Detail) -> str:
-    """What the picture shows, in words with its numbers."""
+def alt(detail: Detail, finding: str = "") -> str:
+    """What the picture is evidence of, then what it shows, in words with its numbers."""
+    said = " ".join(finding.split()).rstrip(".")
+    return short(f"{said[:1].upper()}{said[1:]}. {_shows(detail)}" if said else _shows(detail))
+
+
+def _shows(detail: Detail) -> str:
     if isinstance(detail, Series):
         ends = "; ".join(
             f"{line.name} from {number(line.y[0])} to {number(line.y[-1])}"
@@ -80,7 +85,7 @@ def alt(detail: Detail) -> str:
         return short(f"Line chart: {detail.title}. {ends}. {marks}".rstrip(". ") + ".")
     if isinstance(detail, Bars):
         low, high = min(detail.values, default=0.0), max(detail.values, default=0.0)
-        span = f"{len(detail.names)} items from {number(low)} to {number(high)}"
+        span = f"{plural(len(detail.names), 'item')} from {number(low)} to {number(high)}"
         return short(f"Chart: {detail.title}. {span}.")
     if isinstance(detail, Matrix):
         filled = sum(value > 0 for row in detail.values for value in row)
@@ -89,7 +94,7 @@ def alt(detail: Detail) -> str:
     if isinstance(detail, Histogram):
         return short(f"Histogram: {detail.title}. {number(sum(detail.counts))} values.")
     if isinstance(detail, Images):
-        return short(f"{len(detail.pixels)} pictures: {detail.title}.")
+        return short(f"{plural(len(detail.pixels), 'picture')}: {detail.title}.")
     return short(detail.title)
 
 
@@ -103,7 +108,7 @@ def layer_table(layers: tuple[Layer, ...]) -> Table:
         (
             layer.name or "(the model)",
             layer.kind,
-            " × ".join(map(str, layer.output_shape)),
+            "\u00a0×\u00a0".join(map(str, layer.output_shape)),
             layer.parameters,
             layer.trainable,
             layer.activation_mean,

@@ -79,16 +79,28 @@ def headline(report: Report) -> Headline:
     if report.run.interrupted:
         return Headline("Interrupted", "These results are partial.", "warn")
     if counts["error"]:
-        then = "The other results hold; a broken check says nothing about the model."
-        return Headline(f"{plural(counts['error'], 'check')} broke", then, "error")
+        return Headline(f"{plural(counts['error'], 'check')} broke", _of_broken(report), "error")
     if not ran:
         return Headline("Nothing was checked", "Every check was skipped; see the reasons.", "warn")
     if report.outcome == "stale":
         return Headline("Ready to train, but suppressions are stale", report.notes[0], "warn")
+    if report.outcome == "budget-exceeded":
+        return Headline("No fault found, but out of time", report.notes[-1], "warn")
     then = "No check found evidence of a defect."
     if counts["warn"]:
         return Headline(f"Ready to train, with {plural(counts['warn'], 'warning')}", then, "warn")
     return Headline("Ready to train", then, "pass")
+
+
+def _of_broken(report: Report) -> str:
+    """Where all stopped, if it was one place; else what that means for the other results."""
+    places = {
+        r.verdict.location for r in report.results if r.is_finding and r.status is Status.ERROR
+    }
+    place = places.pop() if len(places) == 1 else None
+    if place is None:
+        return "The other results hold; a broken check says nothing about the model."
+    return f"Your code raised at {place} while they ran. The other results hold."
 
 
 def _advice(report: Report) -> str:
@@ -122,11 +134,13 @@ def _readiness(report: Report) -> str:
         return "Nothing was checked"
     if report.outcome == "stale":
         return "Ready to train, but suppressions are stale"
-    if report.outcome != "passed":
+    if report.outcome not in ("passed", "budget-exceeded"):
         found = counts["fail"] or report.outcome == "failed"
         return "Not ready to train" if found else "Undecided"
     if counts["fail"]:
         return "Not ready to train, passed by --fail-on"
+    if report.outcome == "budget-exceeded":
+        return "No fault found, but out of time (budget-exceeded)"
     if counts["warn"]:
         return f"Ready to train, with {plural(counts['warn'], 'warning')}"
     return "Ready to train"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from recipe_check.results import Report, Result, Status
+from recipe_check.results import Report, Status
 
+from ._groups import Shown, shown
 from ._text import one_line, plural
 from ._verdict import measured, rerun
 
@@ -21,8 +22,8 @@ class GithubReport:
     def render(self, report: Report) -> str:
         lines, left = [], 0
         for level in ("error", "warning"):
-            found = [r for r in report.results if r.is_finding and _LEVEL[r.status] == level]
-            lines += [_annotation(report, level, result) for result in found[:MOST]]
+            found = [one for one in shown(report.results) if _LEVEL[one.result.status] == level]
+            lines += [_annotation(report, level, one) for one in found[:MOST]]
             left += len(found[MOST:])
         if left:
             title = _property("recipe-check: not all findings are shown")
@@ -31,11 +32,12 @@ class GithubReport:
         return "".join(f"{line}\n" for line in lines)
 
 
-def _annotation(report: Report, level: str, result: Result) -> str:
-    place = result.verdict.location
+def _annotation(report: Report, level: str, one: Shown) -> str:
+    result, place = one.result, one.result.verdict.location
     broke = " broke" if result.status is Status.ERROR else ""
+    names = f" ({one_line(result.id)}{broke})" if not one.is_group else ""
     properties = {
-        "title": f"recipe-check: {one_line(result.title)} ({one_line(result.id)}{broke})",
+        "title": f"recipe-check: {one_line(result.title)}{names}",
         "file": one_line(place.file if place else report.target.file).replace("\\", "/"),
         "line": str(place.line) if place else "",
         "endLine": str(place.line) if place else "",
@@ -43,11 +45,14 @@ def _annotation(report: Report, level: str, result: Result) -> str:
         "endColumn": str(place.end_column) if place and place.end_column else "",
     }
     written = ",".join(f"{name}={_property(text)}" for name, text in properties.items() if text)
-    return f"::{level} {written}::{_data(_message(result))}"
+    return f"::{level} {written}::{_data(_message(one))}"
 
 
-def _message(result: Result) -> str:
+def _message(one: Shown) -> str:
+    result = one.result
     lines = [one_line(result.verdict.message) or measured(result)]
+    if one.is_group:
+        lines.append(f"Checks: {one_line(', '.join(one.ids))}")
     if result.verdict.measured:
         lines.append(f"Measured: {measured(result)}")
     if result.verdict.fix is not None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from recipe_check.results import Report, Result
 
-from . import _costs, _dates, _plots, _stages, _tables, _verdict
+from . import _costs, _dates, _groups, _plots, _roots, _stages, _tables, _verdict
 from ._filters import Ours, environment, source
 from ._limits import MOST_BYTES, ROOMS, Room
 
@@ -70,5 +70,6 @@ def _kinds(report: Report) -> dict[str, Any]:
     groups = _verdict.groups(report.results)
     folded = [group for group in groups if group.status in ("pass", "skip")]
     suppressed = [result for result in report.results if result.suppressed]
-    findings = [r for r in _verdict.ordered(report.results) if r.is_finding]
-    return {"groups": groups, "folded": folded, "suppressed": suppressed, "findings": findings}
+    findings, firsts = _groups.shown(report.results), _roots.firsts(report)
+    return {"groups": groups, "folded": folded, "suppressed": suppressed, "findings": findings,
+            "firsts": firsts}  # fmt: skip

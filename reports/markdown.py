@@ -7,8 +7,12 @@ import shlex
 from collections.abc import Sequence
 from typing import ClassVar
 
+import msgspec
+
 from recipe_check.results import Report, Result
 
+from ._groups import shown
+from ._roots import firsts
 from ._text import one_line, plural, seconds
 from ._verdict import WORDS, headline, ordered, shown_status
 
@@ -23,7 +27,7 @@ class MarkdownReport:
     suffix: ClassVar[str] = ".md"
 
     def render(self, report: Report) -> str:
-        results = ordered(report.results)
+        results = _lines(report)
         passed = [result for result in results if shown_status(result) == "pass"]
         others = [result for result in results if shown_status(result) != "pass"]
         parts = [
@@ -38,6 +42,15 @@ class MarkdownReport:
         return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _lines(report: Report) -> list[Result]:
+    """The results; checks that stopped at the same error are one line, with all their names."""
+    groups = {one.ids[0]: one for one in shown(report.results) if one.is_group}
+    hidden = {id for one in groups.values() for id in one.ids[1:]}
+    named = {id: msgspec.structs.replace(one.result, id=", ".join(one.ids))
+             for id, one in groups.items()}  # fmt: skip
+    return [named.get(r.id, r) for r in ordered(report.results) if r.id not in hidden]
+
+
 def _facts(report: Report) -> str:
     run = report.run
     parts = [_code(report.target.file or report.target.name), _text(report.target.model),
@@ -47,10 +60,11 @@ def _facts(report: Report) -> str:
 
 def _fix_first(report: Report) -> str:
     lines = []
-    for root in report.roots[:5]:
+    for first in firsts(report)[:5]:
+        root = first.root
         place = f"{_code(str(root.location))} " if root.location else ""
         help_ = f": {_text(root.text)}" if root.text else ""
-        lines.append(f"1. {place}{_text(root.title)}{help_}")
+        lines.append(f"1. {place}{_text(first.title)}{help_}")
     return "\n".join(["**Fix first**", "", *lines]) if lines else ""
 
 

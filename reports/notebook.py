@@ -8,7 +8,7 @@ from recipe_check.results import Report, Result, Status
 
 from ._text import one_line
 from ._verdict import WORDS, headline, last_line, ordered, shown_status
-from .terminal import Style, finding
+from .terminal import Style, findings
 
 _COLORS = {"fail": "#d1242f", "error": "#8250df", "warn": "#bf8700", "pass": "#1a7f37"}
 _GREY = "#808080"  # readable on white and on a dark theme, as the others are
@@ -52,7 +52,7 @@ def _text(text: str) -> str:
 
 def as_text(report: Report) -> str:
     """Every finding as a block, the reasons where nothing was checked, and the last line."""
-    blocks = [finding(result, Style()) for result in report.results if result.is_finding]
+    blocks = [block for _, block in findings(report.results, Style())]
     if report.outcome == "empty":
         blocks += [
             f"skipped {one_line(result.id)}: {one_line(result.verdict.message)}"

@@ -13,8 +13,16 @@ from recipe_check.choice import Choice, choose
 from recipe_check.config import find_config
 from recipe_check.plugins import check_classes
 from recipe_check.policy import stale, suppressed
-from recipe_check.results import Result, Status, Suppression, Target, Verdict, decode
-from recipe_check.suppressions import declared_for
+from recipe_check.results import (
+    DeclaredSuppression,
+    Result,
+    Status,
+    Suppression,
+    Target,
+    Verdict,
+    decode,
+)
+from recipe_check.suppressions import declared_for, of_no_check, unmatched
 from tests.commands import ONLY, command, fill
 
 HEAD = "[tool.recipe-check]\n"
@@ -57,23 +65,39 @@ REFUSED = {
     "key-of-a-suppression": ("suppress = [{chek = 'a'}]", "'suppress[0].chek'", "'check'"),
     "check": ("checks.batch-contact = {}", "pyproject.toml: checks.batch-contact", "'batch-contr"),
     "option": ("checks.dropout.hihg = 0.1", "checks.dropout: unknown key 'hihg'", "'high'"),
-    "option-type": ("checks.dropout.high = 'a'", "checks.dropout: dropout: high = 'a'", "a float"),
+    "option-type": ("checks.dropout.high = 'a'", "checks.dropout: high = 'a'", "a float"),
     "option-bool": ("checks.dropout.high = true", "high = True", "a float"),
     "severity": ("checks.dropout.severity = 'low'", "dropout.severity: 'low'", "warning, off"),
-    "type": ("seed = 'a'", "pyproject.toml: seed: expected `int", "got `str`"),
-    "type-of-a-target": ("targets.a.model = 1", "targets.a.model: expected `str", "got `int`"),
-    "choice": ("preset = 'slow'", "pyproject.toml: preset: invalid enum value 'slow'", ""),
-    "range": ("budget = 0", "budget: expected `float` > 0", ""),
-    "no-table": ("targets = 1", "targets: expected `object`", "got `int`"),
-    "suppressed-check": ("suppress = [{check = 'x', target = 'a.py', reason = 'because we can',"
-                         " permanent = true}]", "suppress[0]: no check called 'x'", "known: "),
+    "type": ("seed = 'a'", "pyproject.toml: seed: should be a whole number", "not a text"),
+    "capture-of-a-target": ("targets.a.capture = 1", "targets.a.capture: should be true or false",
+                            ""),
+    "args-of-a-target": ("targets.a.args = '--lr'", "targets.a.args: should be a list", ""),
+    "type-of-a-target": ("targets.a.model = 1", "targets.a.model: should be a text in quotes",
+                         "not a whole number"),
+    "choice": ("preset = 'slow'", "preset: 'slow' is none of quick, default, thorough", ""),
+    "range": ("budget = 0", "pyproject.toml: budget: should be a number > 0", "recipe-check init"),
+    "no-table": ("targets = 1", "targets: should be a table", "not a whole number"),
+    "suppressed-check": ("suppress = [{check = 'zzz', target = 'a.py', reason = 'because we can',"
+                         " permanent = true}]", "suppress[0]: no check called 'zzz'",
+                         "recipe-check list"),
     "no-reason": ("suppress = [{check = 'dropout', target = 'a.py', permanent = true}]",
-                  "suppress[0]: missing key `reason`", ""),
+                  "suppress[0]: the key 'reason' is missing", ""),
     "no-end": ("suppress = [{check = 'dropout', target = 'a.py', reason = 'because we can'}]",
                "suppress[0]: give expires", ""),
     "bad-date": ("suppress = [{check = 'dropout', target = 'a.py', reason = 'because we can',"
-                 " expires = 'soon'}]", "suppress[0].expires: invalid RFC3339", ""),
-    "only": ("only = 'dropout'", "pyproject.toml: only: expected `array`", "got `str`"),
+                 " expires = 'soon'}]", "suppress[0].expires: should be a date such as", ""),
+    "only": ("only = 'dropout'", "pyproject.toml: only: should be a list", "not a text in quotes"),
+    "unknown-only": ("only = ['droput']", "pyproject.toml: only: no check called", "'dropout'"),
+    "unknown-skip": ("skip = ['overfit']", "pyproject.toml: skip: no check called 'overfit'",
+                     "did you mean 'overfit-one-batch'?"),
+    "table": ("chekcs.dropout.high = 0.1", "pyproject.toml: unknown key 'chekcs'", "'checks'"),
+    "table-of-suppressions": ("supress = [{}]", "unknown key 'supress'", "'suppress'"),
+    "table-of-one-target": ("target.small.file = 'a.py'", "pyproject.toml: target: should be a "
+                            "text in quotes, not a table", "did you mean 'targets'?"),
+    "table-of-a-check": ("checks.dropout = 3", "checks.dropout: should be a table", ".severity"),
+    "short-reason": ("suppress = [{check = 'dropout', target = 'a.py', reason = 'because',"
+                     " permanent = true}]", "suppress[0].reason: should be a text in quotes, of "
+                     "at least 10 characters", ""),
     "table-without-a-file": ("targets.small.loss = 'l'", "targets.small needs a file", "model ="),
     "no-toml": ("seed =", "cannot read pyproject.toml", ""),
 }  # fmt: skip
@@ -136,6 +160,31 @@ def test_a_name_of_the_targets_table(tmp_path: Path) -> None:
     again = command(below, *words, "--kwarg", "width=6", "--json", "r.json")
     assert again.code == 1
     assert decode((below / "r.json").read_text()).target.parameters == 4 * 6 + 6 + 6 * 3 + 3
+
+
+CAPTURED = """
+import sys, torch
+from torch import nn
+model = nn.Linear(4, int(sys.argv[1]))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+while True:
+    model(torch.randn(8, 4)).pow(2).mean().backward()
+    optimizer.step()
+"""
+
+
+def test_a_target_that_is_captured_with_its_arguments(tmp_path: Path) -> None:
+    fill(tmp_path, HEAD + "[tool.recipe-check.targets.script]\nfile = 'run.py'\n"
+         "capture = true\nargs = ['5']")  # fmt: skip
+    (tmp_path / "run.py").write_text(CAPTURED)
+    words = ("script", *ONLY, "--json", "r.json")
+    assert command(tmp_path, *words).code == 1
+    report = decode((tmp_path / "r.json").read_text())
+    assert report.target.parameters == 4 * 5 + 5
+    assert report.results[0].reproduce[:4] == ("recipe-check", "run", "run.py", "--capture")
+    assert report.results[0].reproduce[-2:] == ("--", "5")
+    assert command(tmp_path, *words, "--", "6").code == 1
+    assert decode((tmp_path / "r.json").read_text()).target.parameters == 4 * 6 + 6
 
 
 def test_a_table_without_a_file_loads_the_module_of_its_model(
@@ -215,6 +264,46 @@ def test_a_suppression_is_for_one_target(tmp_path, monkeypatch, written, meant) 
     found = declared_for(choice, loaded)
     expected = Suppression(reason="because we can", expires="2027-02-21")
     assert [d.suppression for d in found] == [expected] * meant
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [("src/train.py", ""), ("src/train.py:Other", ""), ("src/train.py:Nett", "no Nett in train.py"),
+     ("src/train.py:Net.fc1", "no Net.fc1 in train.py"), ("src/gone.py:Net", "no file gone.py"),
+     ("small", ""), ("smal", "no file or module smal"), ("json.tool:net", ""), ("src", ""),
+     ("pkg_that_is_not.train", "no file or module pkg_that_is_not.train")],
+)  # fmt: skip
+def test_a_suppression_that_can_match_nothing_is_reported(
+    tmp_path, monkeypatch, written, why
+) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "train.py").write_text("class Other: ...\n")
+    monkeypatch.chdir(tmp_path / "src")
+    text = (
+        f"[targets.small]\nfile = 'src/train.py'\n[[suppress]]\ncheck = 'a'\ntarget = '{written}'\n"
+    )
+    config = settings(tmp_path, text + "reason = 'because we can'\npermanent = true")
+    loaded = Target(name="other.py", file="other.py", model="Net", parameters=1, sha256="")
+    found = unmatched(Choice("other.py", "other.py", config), loaded)
+    said = f"the suppression of a (because we can) matches nothing: {why}"
+    assert found == ((said,) if why else ())
+
+
+def test_a_mark_that_names_no_check_is_reported(tmp_path: Path) -> None:
+    mark = DeclaredSuppression(check="planned", suppression=Suppression(reason="it is so here"))
+    loaded = Target(name="t.py", file="t.py", model="Net", parameters=1, sha256="",
+                    suppressions=(mark,))  # fmt: skip
+    (note,) = of_no_check(loaded, ("planted", "dropout"))
+    assert note.endswith("no check is called that; did you mean 'planted'?")
+    assert of_no_check(loaded, ("planned",)) == of_no_check(loaded, ()) == ()
+
+
+def test_a_suppression_of_a_file_that_is_gone_counts_as_stale(tmp_path: Path) -> None:
+    gone = SUPPRESS.replace("train.py", "gone.py") + "permanent = true"
+    fill(tmp_path, "[tool.recipe-check.checks]\nplanted.verdict-is = 'pass'\n" + gone)
+    done = command(tmp_path, "train.py", *ONLY, "--strict-suppressions")
+    assert done.code == 1
+    assert "matches nothing: no file gone.py" in done.out
 
 
 def test_a_suppressed_check_that_did_not_run_is_not_called_unused(tmp_path: Path) -> None:

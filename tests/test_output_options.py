@@ -12,6 +12,7 @@ import pytest
 from recipe_check.ci import fenced
 from recipe_check.options import FORMATS
 from recipe_check.plugins import report_writers
+from recipe_check.results import encode
 from recipe_check.screen import Screen
 from tests.commands import ONLY, command, fill
 from tests.reports.sample import sample_report
@@ -135,7 +136,7 @@ class Sly(nn.Linear):
     calls = 0
     def forward(self, x):
         Sly.calls += 1
-        if Sly.calls > 6:
+        if Sly.calls > 12:
             raise ValueError("x\\n::error::planted")
         return super().forward(x)
 train_loader = [(torch.randn(8, 4), torch.randint(3, (8,))) for _ in range(4)]
@@ -162,7 +163,7 @@ def test_what_the_target_says_is_no_command(
 ) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     (tmp_path / "odd.py").write_text(ODD)
-    done = command(tmp_path, "odd.py", "--no-html", "-v", "--only", "gradient-norms,initial-loss")
+    done = command(tmp_path, "odd.py", "--no-html", "-v", "--only", "overfit-one-batch")
     assert "::set-output name=a::b" in done.err
     assert "::error::planted" in done.out
     assert obeyed(done.err) == []
@@ -185,3 +186,14 @@ def test_the_mark_is_new_each_time_and_only_there(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     assert obeyed(fenced("::error::a")) == []
     assert len({fenced("a") for _ in range(8)}) == 8
+
+
+def test_a_saved_result_is_printed_in_any_format(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(encode(sample_report()), encoding="utf-8")
+    for form, start in (("concise", "model.py:22:13: "), ("github", "::error "), ("json", "{")):
+        done = command(tmp_path, "report", "r.json", "--format", form)
+        assert (done.code, done.out.startswith(start)) == (0, True), done.err
+    done = command(tmp_path, "report", "r.json", "--format", "githab", "--summary", "s.md")
+    assert (done.code, "did you mean 'github'?" in done.err) == (2, True)
+    assert (tmp_path / "s.md").exists()
+    assert command(tmp_path, "report", "r.json").code == 2

@@ -67,6 +67,16 @@ SKIPPED = Verdict(status=Status.SKIP, message="no loss")
         ((READY, FAILED), "passed", "Not ready to train, passed by --fail-on: 1 failed, 1 passed"),
         ((READY, BROKE), "broken", "Undecided: 1 broke, 1 passed in 31.9 s"),
         ((SKIPPED,), "empty", "Nothing was checked: 1 skipped in 31.9 s"),
+        (
+            (READY, SKIPPED),
+            "budget-exceeded",
+            "No fault found, but out of time (budget-exceeded): 1 passed, 1 skipped in 31.9 s",
+        ),
+        (
+            (READY, FAILED),
+            "budget-exceeded",
+            "Not ready to train, passed by --fail-on: 1 failed, 1 passed",
+        ),
         ((READY,), "interrupted", "Interrupted: 1 passed in 31.9 s"),
     ],
 )
