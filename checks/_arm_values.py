@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from recipe_check import Location
 
+    from ._culprits import Culprit
+
 
 @dataclass(frozen=True)
 class Round:
@@ -49,6 +51,7 @@ class Arms:
     prior: float | None
     all_inputs_blank: bool
     location: Location | None = None  # where samples or labels were put in another order
+    culprit: Culprit | None = None  # what else keeps the model from held-out data
 
     @property
     def steps(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,6 +23,8 @@ from ._batch_fit import fit_batch
 from ._blame import input_line, target_line
 from ._blanks import Places, blank, find_places, only_blank, own_leaves, permuted
 from ._calls import batch_size, input_axes, take
+from ._culprits import culprit_of
+from ._data_lines import cut_line, order_line
 from ._uninformative import see_level
 from .overfit_one_batch import OverfitOneBatch
 
@@ -74,6 +77,8 @@ def see_arms(lab: Lab, steps: int, seconds: float, decided: Any) -> Arms:
         while _goes_on(found, small, time.monotonic() - start, seconds):
             rounds["real"].append(_round(small, few, held, after=found.steps))
         found = _arms(lab, rounds, fit.progress, fit.best.rate, found.all_inputs_blank)
+    if not decided(found):
+        return replace(found, culprit=culprit_of(lab, train, held, fit.best.rate))
     return found
 
 
@@ -141,7 +146,10 @@ def _arms(
         rate=rate,
         prior=prior,
         all_inputs_blank=blank,
-        location=target_line(lab, REORDERING) or input_line(lab, REORDERING),
+        location=order_line(lab)
+        or target_line(lab, REORDERING)
+        or input_line(lab, REORDERING)
+        or cut_line(lab),
     )
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recipe_check import NotApplicable
-from recipe_check.probes.training import Fit, run_until
+from recipe_check.probes.training import CHUNK, Fit, run_until
 
 from ._batch_labels import Look, accuracy, chance, classes_of, label_table, look_at
-from ._causes import causes_of
+from ._causes import breaks_contract, causes_of
 from ._dynamics import STEPS as SHOWN_STEPS
 from ._dynamics import Dynamics, first_filters
-from ._floor import attainable, distinct_rows, is_bounded
+from ._floor import ELEMENTWISE, attainable, distinct_rows, is_bounded
 from ._game import is_game
-from ._subset import few_rows
+from ._subset import on_few_rows
 from ._tested import TestedCause
 from .overfit_one_batch import Attempt, BatchFit, OverfitOneBatch
 
@@ -27,6 +28,9 @@ SAMPLES = 16
 RATES = (1e-3, 1e-2, 3e-4)  # Karpathy's constant for Adam is the last; most nets take the first
 NEGATIVE_FALL = 0.1  # of the loss's size: with all noise off, a fall by a tenth is no accident
 STALL_WINDOW = 60  # steps over which a run must still get on
+TAIL = 5  # steps whose mean is the level
+DENSE = 256  # numbers to regress in the batch: below it few samples of a few outputs
+ASK_LABELS = 10  # steps between two looks at the labels
 
 
 @dataclass(frozen=True)
@@ -58,31 +62,45 @@ def fitted_batch(lab: Lab) -> Fitted:
 
 def _fit(lab: Lab, steps: int, seconds: float, enough: float) -> Fitted:
     rig = lab.rig().quiet()
-    batch = few_rows(lab, rig, rig.put(lab.train_batches[0]), SAMPLES)
-    if not rig.step(batch).loss.requires_grad:
-        raise NotApplicable("the loss has no gradient (see gradient-norms)")
-    look = look_at(rig, batch)
+    if not rig.trainable():
+        raise NotApplicable("no parameter is trainable (see gradient-norms)")
+    whole = rig.put(lab.train_batches[0])
+    batch, look = on_few_rows(lab, rig, whole, SAMPLES, lambda few: (few, look_at(rig, few)))
     floor = _floor(rig, batch, look)
     attempts: list[Attempt] = []
-    rigs: list[Rig] = []
-    for rate in RATES:
-        rigs.append(lab.rig().quiet())
-        attempts.append(_attempt(rigs[-1], batch, rate, floor, steps, seconds / len(RATES), enough))
-        if _succeeded(attempts[-1], enough):
+    ends: list[tuple[Rig, Look]] = []
+    start = time.monotonic()
+    for number, rate in enumerate(RATES):
+        left = seconds - (time.monotonic() - start)
+        if attempts and left <= 0:
+            break
+        rig = lab.rig().quiet() if attempts else rig
+        limits = Limits(steps, left / (len(RATES) - number), left, enough)
+        attempt, end = _attempt(Fit(rig, rate), batch, look, floor, limits)
+        attempts.append(attempt)
+        ends.append((rig, end))
+        if _succeeded(attempt, enough):
             break
     best = min(attempts, key=lambda a: a.final if math.isfinite(a.final) else math.inf)
-    rig = rigs[attempts.index(best)]
-    failed = best.progress < enough
+    rig, end = ends[attempts.index(best)]
+    failed = not best.progress >= enough and (  # NaN too
+        not _succeeded(best, enough) or breaks_contract(lab, best.final, end.terms)
+    )
     if failed and is_game(rig, batch):
         raise NotApplicable("terms of the loss train different parts of the model: a game has no "
                             "level to reach")  # fmt: skip
-    causes = causes_of(lab, rig, batch, best.final, look_at(rig, batch).terms) if failed else ()
-    return Fitted(rig, batch, _result(rig, batch, look, floor, attempts, best, causes))
+    causes = causes_of(lab, rig, batch, best.final, end.terms) if failed else ()
+    return Fitted(rig, batch, _result(rig, look, end, floor, attempts, best, causes, steps))
 
 
 def _floor(rig: Rig, batch: Any, look: Look) -> float | None:
-    """The attainable loss; None where it is not known or there is none."""
+    """The attainable loss; None where it is not known or there is none: dense regression with
+    more numbers to learn than weights (super-resolution) has no known level."""
     if not look.whole or not all(is_bounded(term) for term in look.terms):
+        return None
+    weights = sum(p.numel() for _, p in rig.trainable())
+    if any(term.kind in ELEMENTWISE and term.value.numel() == 1
+           and term.prediction.numel() > max(weights, DENSE) for term in look.terms):  # fmt: skip
         return None
     total = 0.0
     for term in look.terms:
@@ -91,41 +109,58 @@ def _floor(rig: Rig, batch: Any, look: Look) -> float | None:
     return total
 
 
+@dataclass(frozen=True)
+class Limits:
+    """Where one run ends: steps, its share of the seconds, those that it may take where it is
+    half way by then, and the progress that is enough."""
+
+    steps: int
+    share: float
+    seconds: float
+    enough: float
+
+
 def _attempt(
-    rig: Rig, batch: Any, rate: float, floor: float | None, steps: int, seconds: float,
-    enough: float,
-) -> Attempt:  # fmt: skip
-    fit = Fit(rig, rate)
-    rights: list[float] = []
-    seen = Dynamics()
-    seen.keep(0, classes_of(rig, batch))
+    fit: Fit, batch: Any, start: Look, floor: float | None, limits: Limits
+) -> tuple[Attempt, Look]:
+    """One run, and what the model says of the batch at its end."""
+    seen, begun = Dynamics(), time.monotonic()
+    seen.keep(0, classes_of(start))
+    looks = {0: start}
+
+    def look() -> Look:
+        taken = len(fit.losses)
+        if taken not in looks:
+            looks.clear()
+            looks[taken] = look_at(fit.rig, batch)
+        return looks[taken]
 
     def done(run: Fit) -> bool:
-        now = _tail(run.losses)
-        if len(run.losses) in SHOWN_STEPS:
-            seen.keep(len(run.losses), classes_of(rig, batch))
+        taken, now = len(run.losses), _tail(run.losses)
+        if taken in SHOWN_STEPS:
+            seen.keep(taken, classes_of(look()))
         if not math.isfinite(now):
             return True
         fallen = progress(run.losses[0], now, floor)
-        if fallen >= enough:
+        if taken >= TAIL and fallen >= limits.enough:
             return True
-        if len(run.losses) % 50 == 0:
-            rights.append(accuracy(rig, batch))
-            if rights[-1] == 1.0 and fallen >= 0.5:
-                return True
-        return _stalled(run.losses, floor)
+        if fallen < 0.5 and time.monotonic() - begun > limits.share:
+            return True
+        if taken % ASK_LABELS == 0 and fallen >= 0.5 and accuracy(look()) == 1.0:
+            return True
+        return taken % CHUNK == 0 and _stalled(run.losses, floor)
 
-    run_until(fit, [batch], most=steps, seconds=seconds, done=done)
-    right = accuracy(rig, batch)
+    run_until(fit, [batch], most=limits.steps, seconds=limits.seconds, done=done)
     level = _tail(fit.losses)
-    seen.keep(len(fit.losses), classes_of(rig, batch))
+    seen.keep(len(fit.losses), classes_of(look()))
     way = progress(fit.losses[0], level, floor)
-    return Attempt(rate, tuple(fit.losses), level, right, way, seen.table())
+    losses = tuple(fit.losses)
+    return Attempt(fit.rate, losses, level, accuracy(look()), way, seen.table()), look()
 
 
 def _tail(losses: Sequence[float]) -> float:
     """The level at the end: the mean of the last five."""
-    last = losses[-5:]
+    last = losses[-TAIL:]
     return sum(last) / len(last)
 
 
@@ -158,8 +193,8 @@ def _succeeded(attempt: Attempt, enough: float) -> bool:
 
 
 def _result(
-    rig: Rig, batch: Any, look: Look, floor: float | None, attempts: Sequence[Attempt],
-    best: Attempt, causes: Sequence[TestedCause],
+    rig: Rig, look: Look, end: Look, floor: float | None, attempts: Sequence[Attempt],
+    best: Attempt, causes: Sequence[TestedCause], steps: int,
 ) -> BatchFit:  # fmt: skip
     parameters = list(rig.model.parameters())
     return BatchFit(
@@ -171,9 +206,10 @@ def _result(
         head_trains=_head_trains(rig),
         frozen_share=sum(p.numel() for p in parameters if not p.requires_grad)
         / max(sum(p.numel() for p in parameters), 1),
-        labels=label_table(rig, batch),
+        labels=label_table(end),
         causes=tuple(causes),
         filters=first_filters(rig),
+        hurried=len(best.losses) < steps and not _stalled(best.losses, floor),
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from recipe_check.lab import seed_everything
 from recipe_check.probes.watch import LossObserver, LossTerm, Watch
 
-from ._uninformative import uninformative
+from ._chance import uninformative
 
 if TYPE_CHECKING:
     from recipe_check import Rig
@@ -37,15 +37,14 @@ def look_at(rig: Rig, batch: Any) -> Look:
     return Look(observer.terms, loss, whole)
 
 
-def classes_of(rig: Rig, batch: Any) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Predicted and true classes; None for other tasks. One forward pass."""
-    terms = look_at(rig, batch).terms
-    return predictions(terms[0]) if terms else (None, None)
+def classes_of(look: Look) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Predicted and true classes; None for other tasks."""
+    return predictions(look.terms[0]) if look.terms else (None, None)
 
 
-def accuracy(rig: Rig, batch: Any) -> float:
+def accuracy(look: Look) -> float:
     """Share of labels that the prediction gets right; NaN where there are none."""
-    predicted, target = classes_of(rig, batch)
+    predicted, target = classes_of(look)
     if predicted is None or target is None or not target.numel():
         return math.nan
     return float((predicted == target).double().mean())
@@ -81,9 +80,9 @@ def chance(look: Look) -> float | None:
     return total
 
 
-def label_table(rig: Rig, batch: Any) -> tuple[tuple[str, str], ...]:
+def label_table(look: Look) -> tuple[tuple[str, str], ...]:
     """(label, prediction) of the fitted samples, at most 16."""
-    terms = look_at(rig, batch).terms
+    terms = look.terms
     if not terms:
         return ()
     predicted, target = predictions(terms[0])

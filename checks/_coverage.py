@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from ._blame import maker
+from ._blame import maker, sets_rate
 from .optimizer_coverage import Coverage
 
 if TYPE_CHECKING:
-    from recipe_check import Lab
+    from recipe_check import Lab, Rig
 
 
 def see_coverage(lab: Lab) -> Coverage:
@@ -24,11 +24,29 @@ def see_coverage(lab: Lab) -> Coverage:
     known = {id(p) for p in rig.model.parameters()}
     if isinstance(rig.loss, nn.Module):
         known |= {id(p) for p in rig.loss.parameters()}
+    listed = [id(p) for group in rig.optimizer.param_groups for p in group["params"]]
     total = sum(p.numel() for n, p in trainable if n in learning or id(p) in held)
     return Coverage(
         held=sum(id(p) in held for _, p in trainable),
         missing=tuple(name for name, _ in missing),
         missing_share=sum(p.numel() for _, p in missing) / max(total, 1),
         foreign=len(held - known),
+        twice=len(listed) - len(set(listed)),
+        still=_without_rate(lab, rig),
         location=maker(lab, "optimizer"),
     )
+
+
+def _without_rate(lab: Lab, rig: Rig) -> tuple[str, ...]:
+    """Trainable tensors in groups of rate zero, where other groups have one and nothing raises
+    it later."""
+    assert rig.optimizer is not None
+    rates = [float(group.get("lr", 1.0)) for group in rig.optimizer.param_groups]
+    if all(rates) or not any(rates) or sets_rate(lab):
+        return ()
+    later = lab.rig().warm_optimizer().param_groups
+    still = {
+        id(p) for group, warm in zip(rig.optimizer.param_groups, later, strict=True)
+        if not float(warm.get("lr", 1.0)) for p in group["params"]
+    }  # fmt: skip
+    return tuple(name for name, p in rig.trainable() if id(p) in still)

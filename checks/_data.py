@@ -15,10 +15,13 @@ from recipe_check.errors import UserCodeError
 from recipe_check.lineage import ARITHMETIC
 from recipe_check.probes.watch import LossObserver, Watch
 
-from ._blame import last_layer, maker, target_line
+from ._blame import last_layer, maker, target_line, wrapped_line
+from ._data_lines import CASTS, VALUES, nearest, not_finite, same_line, value_line
+from ._extent import extents
+from ._leaks import copied_target
 from ._scan import Scan, scan
+from ._unusable import empty, unusable
 from .batch_contract import Batches, Problem
-from .duplicates import Repeats
 from .label_range import Labels
 from .shuffling import Mixing
 
@@ -29,13 +32,18 @@ if TYPE_CHECKING:
 def see_batches(lab: Lab) -> Batches:
     """What is wrong with the batches, worst first."""
     found = scan(lab)
+    none = empty(lab, found)
+    if none is not None:
+        return Batches(0, 0, "", (none,))
     problems = []
     if found.broken:
+        side = "inputs" if "in the input" in found.broken[0] else "targets"
         problems.append(
             Problem(
                 f"{found.broken_rows} samples hold NaN or infinity, the first: {found.broken[0]}",
                 f"{found.broken_rows} samples not finite", "0",
                 "drop or impute missing values before the loader", certain=True,
+                location=value_line(lab, side, not_finite),
             )
         )  # fmt: skip
     low, high = found.moments.low, found.moments.high
@@ -45,6 +53,7 @@ def see_batches(lab: Lab) -> Batches:
             Problem(
                 "every sample has the same input", "1 distinct input", f"{found.rows}",
                 "look at what the data set returns for different indices", certain=True,
+                location=same_line(lab),
             )
         )  # fmt: skip
     if len(found.dtypes) > 1:
@@ -53,10 +62,24 @@ def see_batches(lab: Lab) -> Batches:
             Problem(f"the input's dtype changes between batches: {kinds}", kinds, "one dtype",
                     "convert in the data set", certain=False)
         )  # fmt: skip
-    leftover = _leftover(lab, found)
-    if leftover is not None:
-        problems.append(leftover)
+    several = (unusable(lab), _leftover(lab, found), copied_target(lab), _wrapped(lab))
+    problems += [problem for problem in several if problem is not None]
+    problems += extents(lab, found)
+    problems.sort(key=lambda problem: not problem.certain)
     return Batches(found.batches, found.rows, found.first, tuple(problems))
+
+
+def _wrapped(lab: Lab) -> Problem | None:
+    """Arithmetic on bytes that went round: only on the way to the inputs, for in labels it is a
+    trick (0 - 1 = 255, which is ignored)."""
+    where = wrapped_line(lab)
+    if where is None:
+        return None
+    return Problem(
+        "arithmetic on small integers (uint8) left their range on the way to the inputs: what is "
+        "above 255 goes on from 0", "values that wrapped around", "none",
+        "convert to float before arithmetic", certain=False, location=where,
+    )  # fmt: skip
 
 
 def _leftover(lab: Lab, found: Scan) -> Problem | None:
@@ -108,7 +131,10 @@ def _label_line(lab: Lab, labels: torch.Tensor, outputs: int) -> Location | None
     classes = int((torch.bincount(labels.clamp_min(0)) > 0).sum())
     if classes > outputs:
         return last_layer(lab)
-    return target_line(lab, ARITHMETIC)
+    found = target_line(lab, ARITHMETIC)
+    if classes == 1:
+        return found or nearest(lab, "targets", CASTS)
+    return found or nearest(lab, "targets", VALUES | CASTS)
 
 
 def _outputs(lab: Lab) -> tuple[int, int]:
@@ -138,8 +164,9 @@ def _outputs(lab: Lab) -> tuple[int, int]:
 def see_mixing(lab: Lab) -> Mixing:
     """Label entropy within batches against that of random batches of the same sizes."""
     found = scan(lab)
-    whole = [labels for labels in found.labels if len(labels) > 1]
-    if len(whole) < 2 or sum(map(len, found.labels)) != found.rows:
+    every = found.labels or found.one_hot
+    whole = [labels for labels in every if len(labels) > 1]
+    if len(whole) < 2 or sum(map(len, every)) != found.rows:
         raise NotApplicable("no class labels, one a sample, in batches of two or more")
     everything = torch.cat(whole)
     generator = torch.Generator().manual_seed(0)
@@ -156,26 +183,3 @@ def _entropy(labels: torch.Tensor) -> float:
     counts = Counter(labels.tolist())
     shares = [count / len(labels) for count in counts.values()]
     return -sum(share * math.log(share) for share in shares)
-
-
-def see_repeats(lab: Lab) -> Repeats:
-    """Equal samples within the training data and across to the validation data."""
-    training = scan(lab)
-    if not training.inputs:
-        raise NotApplicable("the inputs are too small, or have no rows, to be told apart")
-    validation = scan(lab, validation=True) if lab.subject.val_loader is not None else Scan()
-    known = set(training.inputs)
-    labels: dict[bytes, set[bytes]] = {}
-    if len(training.targets) == len(training.inputs):
-        for sample, label in zip(training.inputs, training.targets, strict=True):
-            labels.setdefault(sample, set()).add(label)
-    counts = Counter(training.inputs)
-    return Repeats(
-        training=len(training.inputs),
-        validation=len(validation.inputs),
-        shared=sum(sample in known for sample in validation.inputs),
-        repeated=sum(count - 1 for count in counts.values()),
-        twice=sum(count for count in counts.values() if count > 1),
-        conflicts=sum(counts[sample] for sample, seen in labels.items() if len(seen) > 1),
-        location=maker(lab, "val_data"),
-    )

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from recipe_check import Location
+from recipe_check import Location, NotApplicable
 from recipe_check.errors import UserCodeError
 from recipe_check.probes.watch import Watch, op_name
 from recipe_check.userframes import caller_location
 
 from ._calls import NOISE_SEED, forward_leaves, take
-from ._mixing import Op, mixing_op
+from ._mixing import ORDERED, Op, mixing_op, ordering_op
 from ._rows import TOLERANCE, Rows, batch_statistics_in_eval, change_of, find_rows, groups, jitter
 from .batch_dependency import Dependency
 
@@ -30,16 +30,19 @@ def see_dependency(lab: Lab) -> Dependency:
     """Replaces groups of rows, permutes the batch and runs one sample alone."""
     rig = lab.rig().eval()
     rows = find_rows(lab, rig)
-    base = rows.outputs(rows.batch)
+    base = rows.by_row(rows.seen)
     own, leak, worst = _replace_groups(rows, base)
     if not any(own) and not leak:
         jitter(rig)
         base = rows.outputs(rows.batch)
         own, leak, worst = _replace_groups(rows, base)
-    noisy = _is_noisy(rows, base)
-    shuffled = 0.0 if noisy else _permutation_error(rows, base)
-    alone = Alone(None) if noisy else _alone(rows, base)
+    shuffled, alone = _permutation_error(rows, base), _alone(rows, base)
+    differs = shuffled > TOLERANCE or alone.error is None or alone.error > TOLERANCE
+    if differs and _is_noisy(rows, base):
+        shuffled, alone = 0.0, Alone(None)
     matrix, op = _closer_look(rows, base, worst if leak > TOLERANCE else [])
+    if op is None and shuffled > ORDERED:
+        op = ordering_op(rows, torch.arange(rows.axes.rows).flip(0))
     return Dependency(
         rows=rows.axes.rows,
         leak=leak,
@@ -63,7 +66,13 @@ def _replace_groups(rows: Rows, base: list[torch.Tensor]) -> tuple[list[float], 
     own = [0.0] * rows.axes.rows
     leak, worst = 0.0, []
     for group in groups(rows.axes.rows):
-        change = change_of(base, rows.outputs(rows.replaced(group)))
+        try:
+            after = rows.outputs(rows.replaced(group))
+        except UserCodeError as error:  # lengths that must be sorted, ids that must be there
+            raise NotApplicable(
+                f"the model refuses a batch of exchanged samples: {error}"
+            ) from error
+        change = change_of(base, after)
         for row in group:
             own[row] = max(own[row], change[row])
         outside = max((change[r] for r in range(rows.axes.rows) if r not in group), default=0.0)
@@ -74,18 +83,17 @@ def _replace_groups(rows: Rows, base: list[torch.Tensor]) -> tuple[list[float], 
 
 def _is_noisy(rows: Rows, base: list[torch.Tensor]) -> bool:
     """Whether the output is random in evaluation mode: then rows cannot be compared in order."""
-    leaves = forward_leaves(rows.rig, rows.call, rows.batch, NOISE_SEED + 1)
-    again = [
-        leaves[place].movedim(axis, 0).reshape(rows.axes.rows, -1)
-        for place, axis in rows.axes.outputs.items()
-    ]
+    again = rows.outputs(rows.batch, NOISE_SEED + 1)
     return max(change_of(base, again)) > TOLERANCE
 
 
 def _permutation_error(rows: Rows, base: list[torch.Tensor]) -> float:
     """How far f(Px) is from P f(x), relative; a position code along the batch shows here."""
     order = torch.arange(rows.axes.rows).flip(0)
-    after = rows.outputs(rows.permuted(order))
+    try:
+        after = rows.outputs(rows.permuted(order))
+    except UserCodeError:  # its rows must be in this order: nothing is known of another
+        return 0.0
     device = after[0].device
     return max(change_of([o[order.to(device)] for o in base], after))
 

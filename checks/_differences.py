@@ -23,7 +23,10 @@ from ._no_grad import WithoutGradient
 if TYPE_CHECKING:
     from recipe_check import Rig
 
-STEPS = (1e-6, 1e-5, 1e-7)  # float64: truncation ~h², rounding ~1e-16/h, both below 1e-9
+# float64: truncation ~h², rounding ~1e-16/h. The smallest meets the fewest kinks and measured 1e-11
+# to 5e-9 on sound models, where it comes first; a loss that is large beside its slope needs more.
+STEPS = (1e-7, 1e-6, 1e-5)
+LOCAL_STEP = 1e-6
 NOISE_SEED = 7
 _EXACT = torch.float64
 _CONSTANT = {"detach", "round", "sign", "floor", "ceil", "trunc", "argmax", "argmin", "heaviside"}
@@ -108,22 +111,24 @@ def compare(rig: Rig, batch: Any, tolerance: float) -> Comparison:
     """
     parameters = [p for _, p in rig.trainable()]
     frozen = Frozen()
-    gradients = _gradients(rig, batch, parameters, frozen)
-    directions = [_direction(g) for g in gradients]
-    analytic = sum(_inner(g, d) for g, d in zip(gradients, directions, strict=True))
+    analytic, directions = _slope(_gradients(rig, batch, parameters, frozen))
+    before = [p.detach().clone() for p in parameters]
 
     def loss_at(distance: float) -> float:
-        moved = _moved(parameters, directions, distance)
+        _move(parameters, before, directions, distance)
+        seed_everything(NOISE_SEED)
+        with frozen.replay():
+            return float(rig.step(batch).loss.detach())
+
+    def slope_over(step: float) -> float:
         try:
-            seed_everything(NOISE_SEED)
-            with frozen.replay():
-                return float(rig.step(batch).loss.detach())
+            return (loss_at(step) - loss_at(-step)) / (2 * step)
         finally:
-            _restore(parameters, moved)
+            _move(parameters, before, directions, 0.0)
 
     best: Comparison | None = None
     for step in STEPS:
-        numeric = (loss_at(step) - loss_at(-step)) / (2 * step)
+        numeric = slope_over(step)
         error = relative_error(analytic, numeric)
         found = Comparison(analytic, numeric, error, step, frozen.low_precision)
         best = found if best is None or error < best.error else best
@@ -154,44 +159,59 @@ def _gradients(
     if not bool(loss.isfinite()):
         raise NotApplicable("the loss is not finite (see gradient-norms)")
     rig.backward(loss)
-    return [_dense(p) for p in parameters]
+    return [_taken(p) for p in parameters]
 
 
-def _dense(parameter: torch.Tensor) -> torch.Tensor:
+def _taken(parameter: torch.Tensor) -> torch.Tensor:
+    """The gradient, which the parameter holds no longer."""
     if parameter.grad is None:
         return torch.zeros_like(parameter)
-    gradient = parameter.grad.detach()
-    return gradient.to_dense() if gradient.is_sparse else gradient.clone()
+    gradient, parameter.grad = parameter.grad.detach(), None
+    return gradient.to_dense() if gradient.is_sparse else gradient
+
+
+def _slope(gradients: list[torch.Tensor]) -> tuple[float, list[torch.Tensor]]:
+    """The slope along a direction, and that direction. Uses the gradients up: there is memory for
+    one set of tensors less."""
+    total, directions = 0.0, []
+    while gradients:
+        gradient = gradients.pop(0)
+        direction = _direction(gradient)
+        total += _inner(gradient, direction)
+        directions.append(direction)
+    return total, directions
 
 
 def _direction(gradient: torch.Tensor) -> torch.Tensor:
-    noise = torch.randn_like(gradient)
-    norm = gradient.norm()
-    unit = gradient / norm if float(norm) > 0 else torch.zeros_like(gradient)
-    direction: torch.Tensor = unit + noise / noise.norm().clamp_min(1e-12)
-    return direction
+    direction = noise_like(gradient)
+    direction.div_(direction.norm().clamp_min(1e-12))
+    norm = float(gradient.norm())
+    return direction.add_(gradient, alpha=1 / norm) if norm > 0 else direction
+
+
+def noise_like(tensor: torch.Tensor) -> torch.Tensor:
+    """Normal noise of this shape and type. Drawn in float32, which is four times faster on a CPU
+    and random enough for a direction."""
+    if tensor.dtype != torch.float64:
+        return torch.randn_like(tensor)
+    return torch.randn(tensor.shape, device=tensor.device, dtype=torch.float32).double()
 
 
 def _inner(gradient: torch.Tensor, direction: torch.Tensor) -> float:
-    product = gradient.conj() * direction
-    return float(product.sum().real if product.is_complex() else product.sum())
+    product = torch.vdot(gradient.reshape(-1), direction.reshape(-1))
+    return float(product.real if product.is_complex() else product)
 
 
-def _moved(
-    parameters: Sequence[torch.Tensor], directions: Sequence[torch.Tensor], distance: float
-) -> list[torch.Tensor]:
-    """Moves the parameters in place; returns their values before, for `_restore`."""
-    before = [p.detach().clone() for p in parameters]
+def _move(
+    tensors: Sequence[torch.Tensor], before: Sequence[torch.Tensor],
+    directions: Sequence[torch.Tensor], distance: float,
+) -> None:  # fmt: skip
+    """Puts the tensors so far from where they were."""
     with torch.no_grad():
-        for parameter, direction in zip(parameters, directions, strict=True):
-            parameter.add_(direction, alpha=distance)
-    return before
-
-
-def _restore(parameters: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> None:
-    with torch.no_grad():
-        for parameter, value in zip(parameters, values, strict=True):
-            parameter.copy_(value)
+        for tensor, start, direction in zip(tensors, before, directions, strict=True):
+            tensor.copy_(start)
+            if distance:
+                tensor.add_(direction, alpha=distance)
 
 
 def local_error(
@@ -229,13 +249,13 @@ def _numeric(
     directions: Sequence[torch.Tensor],
     weights: Sequence[torch.Tensor],
 ) -> float:
-    values = []
-    for distance in (STEPS[0], -STEPS[0]):
-        before = _moved(free, directions, distance)
-        try:
+    values, before = [], [t.detach().clone() for t in free]
+    try:
+        for distance in (LOCAL_STEP, -LOCAL_STEP):
+            _move(free, before, directions, distance)
             seed_everything(NOISE_SEED)
             found = [t for t in tree.leaves(call(leaves)) if t.is_floating_point()]
             values.append(float(_projected(found[: len(weights)], weights).detach()))
-        finally:
-            _restore(free, before)
-    return (values[0] - values[1]) / (2 * STEPS[0])
+    finally:
+        _move(free, before, directions, 0.0)
+    return (values[0] - values[1]) / (2 * LOCAL_STEP)

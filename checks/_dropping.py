@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Callable, Mapping
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,9 +13,10 @@ from torch import nn
 
 from recipe_check import Location
 from recipe_check.probes.watch import Watch, op_name
-from recipe_check.userframes import caller_location
+from recipe_check.userframes import caller_location, is_user_file, relative
 
 from ._calls import forward_leaves, model_call
+from ._loop_places import depends_on_mode
 from .dropout import Dropping
 
 if TYPE_CHECKING:
@@ -71,4 +74,65 @@ def see_dropping(lab: Lab) -> Dropping:
                 default=0.0)  # fmt: skip
     worst = max(rates, key=lambda rate: rate[1], default=("", 0.0))[0]
     where = observer.location if observer.op else lab.subject.created.get(worst)
-    return Dropping(rates, noisy, observer.op, where)
+    stuck, line = _out_of_mode(rig.model)
+    idle = () if stuck else _idle(lab)
+    if idle:
+        line = _override(lab.rig().model) or lab.subject.created.get(idle[0])
+    return Dropping(rates, noisy, observer.op, line if stuck or idle else where, stuck, idle)
+
+
+def _out_of_mode(model: nn.Module) -> tuple[str, Location | None]:
+    """Layers that depend on the mode and are still in training mode after model.eval(), with the
+    method that keeps them there; ('', None) for none."""
+    kept = [name for name, m in model.named_modules() if m.training and depends_on_mode(m)]
+    return (", ".join(kept[:3]), _override(model) or _switched_in_forward(model)) if kept else (
+        "", None)  # fmt: skip
+
+
+def _idle(lab: Lab) -> tuple[str, ...]:
+    """Dropout that is off after model.train(), in a part of the model whose weights train."""
+    model = lab.rig().train().model
+    found = []
+    for name, module in model.named_modules():
+        off = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
+        if off and not module.training:
+            around = model.get_submodule(name.rpartition(".")[0])
+            if any(p.requires_grad for p in around.parameters()):
+                found.append(name)
+    return tuple(found)
+
+
+def _override(model: nn.Module) -> Location | None:
+    """The user's own train() or eval() of the first layer that has one."""
+    for module in model.modules():
+        for method in ("train", "eval"):
+            function = getattr(type(module), method)
+            if function is not getattr(nn.Module, method) and is_user_file(
+                function.__code__.co_filename
+            ):
+                return _first_statement(function.__code__, method)
+    return None
+
+
+def _first_statement(code: CodeType, method: str) -> Location:
+    """The first line of a method's body that does not call super()."""
+    lines = sorted({n for *_, n in code.co_lines() if n and n > code.co_firstlineno})
+    own = (n for n in lines if "super(" not in linecache.getline(code.co_filename, n))
+    return _at(code.co_filename, next(own, code.co_firstlineno), method)
+
+
+def _switched_in_forward(model: nn.Module) -> Location | None:
+    """A call of train() in a method of one of the model's classes."""
+    for kind in dict.fromkeys(type(module) for module in model.modules()):
+        code = getattr(kind.forward, "__code__", None)
+        if code is None or not is_user_file(code.co_filename) or "train" not in code.co_names:
+            continue
+        for line in range(code.co_firstlineno, max(n for *_, n in code.co_lines() if n) + 1):
+            if ".train(" in linecache.getline(code.co_filename, line):
+                return _at(code.co_filename, line, "train")
+    return None
+
+
+def _at(file: str, line: int, op: str) -> Location:
+    source = linecache.getline(file, line).rstrip("\n")
+    return Location(file=relative(file), line=line, source=source[:500], op=op)

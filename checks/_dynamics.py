@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from recipe_check import Images, Table
+from recipe_check import Images, Table, tree
 
 if TYPE_CHECKING:
     from recipe_check import Rig
@@ -70,13 +70,7 @@ def _pictures(name: str, weight: torch.Tensor) -> Images:
     return Images(
         title=f"Filters of the first layer ({name}) after the fit",
         labels=tuple("" for _ in range(len(weight))),
-        pixels=_nested(pixels.tolist()),
+        pixels=tree.nested(pixels),
         caption="Each filter scaled to its own range; smooth structure is good, noise is usual "
         "after a few steps",
     )
-
-
-def _nested(values: Any) -> Any:
-    if isinstance(values, list):
-        return tuple(_nested(item) for item in values)
-    return round(values, 4)

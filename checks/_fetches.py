@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from recipe_check import NotApplicable, tree
+from recipe_check import Location, NotApplicable, tree
 from recipe_check.lab import preserved_rng, seed_everything
 from recipe_check.lineage import RANDOM
 
-from ._blame import input_line, target_line
+from ._blame import input_line, maker, target_line
+from ._data_lines import DRAWS, GENERATORS, REORDERS, VALUES, nearest
+from ._refetch import Leaves, conflicting, drifts, turned
+from ._scan import scan
 from .loader_determinism import Fetches
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 SAMPLES = 32
 SECONDS = 5.0  # of fetching; then fewer samples
 LONG = 16  # positions along an axis, before their order may be what is redrawn
+TURNING = frozenset({"flip", "fliplr", "flipud", "rot90", "transpose", "hflip", "vflip"})
+CONFLICTING = 0.2  # of the inputs occur with several labels
 MOST_BYTES = 256 * 2**20  # a larger data set is not copied to play the workers
 
 
@@ -88,18 +93,53 @@ def _compare(lab: Lab, batches: Sequence[Any], twins: bool | None, workers: int)
     label = targets[0][0] if len(targets[0]) == 1 else None
     classes = label is not None and label.ndim == 1 and not label.is_floating_point()
     flips = _changed(targets, rows) if classes else torch.zeros(rows, dtype=torch.bool)
+    swapped = classes and bool(moved.all()) and conflicting(scan(lab)) >= CONFLICTING
     return Fetches(
         samples=rows,
         flipped=int((flips & ~moved).sum()),
+        drifting=drifts(inputs),
+        turned=turned(inputs, targets),
+        swapped=swapped and not bool(flips.any()),
+        validation=_validation(lab) if classes and not bool(flips.any()) else 0,
+        validation_location=maker(lab, "val_data"),
         changing=int(moved.sum()),
         noise=_redrawn([leaves[0] for leaves in inputs]),
         labels_kept=classes and not bool(flips.any()),
         twins=twins,
         workers=workers,
-        location=target_line(lab, RANDOM)
-        if bool((flips & ~moved).any())
-        else input_line(lab, RANDOM),
+        location=_line(lab, bool((flips & ~moved).any()), bool(twins), inputs, targets),
     )
+
+
+def _line(lab: Lab, labels: bool, twins: bool, inputs: Leaves, targets: Leaves) -> Location | None:
+    """Where the labels, the workers' noise or the inputs are drawn, changed or turned."""
+    if labels:
+        return target_line(lab, RANDOM) or nearest(lab, "targets", DRAWS | REORDERS)
+    if drifts(inputs):
+        return nearest(lab, "inputs", VALUES)
+    if turned(inputs, targets):
+        return input_line(lab, TURNING) or nearest(lab, "inputs", TURNING, REORDERS)
+    if twins:
+        return nearest(lab, "inputs", GENERATORS)
+    return input_line(lab, RANDOM) or nearest(lab, "inputs", DRAWS | REORDERS | VALUES)
+
+
+def _validation(lab: Lab) -> int:
+    """Validation samples whose inputs change from fetch to fetch; 0 where they cannot be fetched
+    by index."""
+    loader: Any = lab.subject.val_loader
+    dataset, collate = getattr(loader, "dataset", None), getattr(loader, "collate_fn", None)
+    if dataset is None or collate is None or not _is_map_style(dataset):
+        return 0
+    try:
+        indices = _indices(dataset)
+        with preserved_rng():
+            batches = [_fetch(dataset, collate, indices, seed) for seed in (1, 2)]
+    except Exception:
+        return 0
+    inputs = [tree.leaves(lab.rig().split(batch).inputs) for batch in batches]
+    moved = _changed(inputs, len(indices))
+    return int(moved.sum())
 
 
 def _changed(leaves: Sequence[Sequence[torch.Tensor]], rows: int) -> torch.Tensor:

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from recipe_check import Location
+from recipe_check import Location, tree
 from recipe_check.probes.watch import Watch, op_name
 from recipe_check.userframes import caller_location
 
+from ._attention import padding_of
+from ._blame import stated
 from .freezing import Freeze
 
 if TYPE_CHECKING:
-    from recipe_check import Lab
+    from recipe_check import Lab, Rig
 
 _MISSPELT = ("require_grad", "required_grad", "requires_gradient", "require_grads",
              "requires_grads", "requiresgrad", "require_gradient")  # fmt: skip
@@ -30,7 +32,11 @@ def see_freeze(lab: Lab) -> Freeze:
     now = {name for name, p in rig.model.named_parameters() if not p.requires_grad}
     drifting = _drifting(rig.model) if not _is_switched_off(lab) else ()
     thawed = tuple(sorted(frozen - now))
-    first = next(iter((*thawed, *drifting)), "")
+    words, table = _wrong_padding(lab, rig)
+    first = next(iter((*thawed, *drifting)), table)
+    ineffective, unthawed = _ineffective(rig.model), _unthawed(rig.model)
+    wrong = (*ineffective, *unthawed)
+    setting = stated(lab, ".requires_grad =", wrong[0].rsplit(".", 1)[-1]) if wrong else None
     return Freeze(
         frozen=len(frozen),
         thawed=thawed,
@@ -39,9 +45,11 @@ def see_freeze(lab: Lab) -> Freeze:
             f"{name}.{key}" for name, p in lab.subject.original.model.named_parameters()
             for key in vars(p) if key.lower() in _MISSPELT
         ),
-        ineffective=_ineffective(rig.model),
+        ineffective=ineffective,
+        unthawed=unthawed,
+        words=words,
         drifting=drifting,
-        location=(switch.location if thawed else None) or _creation(lab, first),
+        location=(switch.location if thawed else None) or setting or _creation(lab, first),
     )  # fmt: skip
 
 
@@ -72,6 +80,34 @@ def _ineffective(model: nn.Module) -> tuple[str, ...]:
         if vars(module).get("requires_grad") is False
         and any(p.requires_grad for p in module.parameters())
     )  # fmt: skip
+
+
+def _unthawed(model: nn.Module) -> tuple[str, ...]:
+    """Likewise with True, and parameters that are all frozen."""
+    return tuple(
+        name or type(module).__name__ for name, module in model.named_modules()
+        if vars(module).get("requires_grad") is True and any(True for _ in module.parameters())
+        and not any(p.requires_grad for p in module.parameters())
+    )  # fmt: skip
+
+
+def _wrong_padding(lab: Lab, rig: Rig) -> tuple[str, str]:
+    """An embedding that keeps another word at zero than the padding, and its name."""
+    leaves = tree.leaves(rig.split(lab.train_batches[0]).inputs)
+    padding = padding_of(leaves)
+    leaf = next((t for t in leaves if padding is not None and t.shape == padding.shape), None)
+    if padding is None or leaf is None:
+        return "", ""
+    token = int(leaf[padding][0])
+    for name, module in rig.model.named_modules():
+        if isinstance(module, nn.Embedding) and module.padding_idx not in (None, token):
+            kept = int(module.padding_idx or 0)
+            if bool((leaf == kept).any()):
+                return (
+                    f"{name} has padding_idx {kept}, a word that occurs, and rows are padded with "
+                    f"{token}: the word is never learned, and the padding is", name
+                )  # fmt: skip
+    return "", ""
 
 
 def _drifting(model: nn.Module) -> tuple[str, ...]:

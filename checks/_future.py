@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 from .time_dependency import Future
 
+_MASKING = ("masked_fill", "masked_fill_", "where", "-", "+", "*")
+_PRODUCTS = ("@", "matmul", "bmm", "einsum")
+
 
 def see_future(lab: Lab) -> Future:
     """Exchanges the later half of the tokens and compares the earlier outputs."""
@@ -91,10 +94,15 @@ def _change(one: torch.Tensor, other: torch.Tensor, time: int, cut: int) -> floa
 def _first(
     rig: Rig, call: Call, batch: Any, other: Any, time: int, cut: int
 ) -> tuple[str, Location | None]:
-    """The first operation whose earlier results change."""
+    """The first operation whose earlier results change; where it is the product with attention
+    weights, what masked them last. Scores [..., time, time] change by themselves."""
+    masking: tuple[str, Location | None] | None = None
     for a, b in zip(record(rig, call, batch), record(rig, call, other), strict=False):
-        if a.result.ndim >= 2 and a.result.is_floating_point():
-            rows = a.result.ndim == 4 and a.result.shape[-1] == time == a.result.shape[-2]
-            if not rows and _change(a.result, b.result, time, cut) > TOLERANCE:
-                return a.name, a.location
+        if a.result.ndim < 2 or not a.result.is_floating_point():
+            continue
+        if a.result.shape[-1] == time == a.result.shape[-2]:
+            if a.name in _MASKING:
+                masking = a.name, a.location
+        elif _change(a.result, b.result, time, cut) > TOLERANCE:
+            return masking if masking and a.name in _PRODUCTS else (a.name, a.location)
     return "", None

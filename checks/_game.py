@@ -5,10 +5,13 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from recipe_check.errors import UserCodeError
 from recipe_check.lab import seed_everything
 from recipe_check.probes.watch import LossObserver, Watch
 
-from ._functions import suspects
+from ._functions import functions_in, suspects
 
 if TYPE_CHECKING:
     from recipe_check import Rig
@@ -24,12 +27,23 @@ def is_game(rig: Rig, batch: Any) -> bool:
     observer = LossObserver()
     with Watch(observer):
         seed_everything(0)
-        rig.step(batch)
+        loss = rig.step(batch).loss
+    if hides_weights(loss):
+        return False
     parameters = [p for _, p in rig.trainable()]
     reached = []
     for term in observer.terms[:MOST]:
         if term.value.requires_grad:
-            grads = rig.grad(term.value.sum(), parameters)
+            try:
+                grads = rig.grad(term.value.sum(), parameters)
+            except UserCodeError:
+                return False
             reached.append({i for i, g in enumerate(grads) if g is not None})
     apart = any(a and b and not a & b for a, b in combinations(reached, 2))
     return apart or any(s.nature == "identity" for s in suspects(rig, batch, REVERSED))
+
+
+def hides_weights(loss: torch.Tensor) -> bool:
+    """Whether re-entrant checkpointing stands in the graph: `autograd.grad` refuses it, or leaves
+    out the weights behind it."""
+    return any(function.__name__ == "CheckpointFunction" for function in functions_in(loss))

@@ -8,6 +8,7 @@ from recipe_check import (
     Bars,
     Cause,
     CauseState,
+    Fix,
 )
 
 from ._depth import Decay
@@ -28,9 +29,11 @@ def graph_causes(seen: Gradients) -> tuple[Cause, ...]:
     cut = seen.cut
     return (
         Cause(
-            title="an operation leaves the autograd graph",
+            title="an operation leaves the autograd graph or has a slope of zero",
             state=CauseState.MATCHES if cut else CauseState.RULED_OUT,
-            evidence=f"{cut.op} at {cut}" if cut else "no detach, item, argmax … on the way",
+            evidence=f"{cut.op} at {cut.location}: {cut.why}"
+            if cut
+            else "no detach, item, argmax … on the way",
         ),
         Cause(
             title="a dead rectifier blocks the gradient",
@@ -42,6 +45,24 @@ def graph_causes(seen: Gradients) -> tuple[Cause, ...]:
             title="parameters are frozen",
             state=CauseState.MATCHES if not seen.trainable else CauseState.RULED_OUT,
             evidence=f"{seen.trainable} of {seen.trainable + seen.frozen} tensors are trainable",
+        ),
+    )
+
+
+def fix_of(seen: Gradients) -> Fix:
+    if seen.cut is not None:
+        return Fix(text=f"replace {seen.cut.op}: {seen.cut.why}")
+    return Fix(text="remove the detach (or no_grad, item, argmax) between them and the loss, or "
+               "leave them out of the optimizer")  # fmt: skip
+
+
+def finite_causes(seen: Gradients) -> tuple[Cause, ...]:
+    found = seen.nonfinite
+    return (
+        Cause(
+            title="an operation that is not finite",
+            state=CauseState.MATCHES if found else CauseState.RULED_OUT,
+            evidence=f"{found.op or 'the data'}: {found.why}" if found else "",
         ),
     )
 

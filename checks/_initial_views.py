@@ -43,6 +43,8 @@ def formula(seen: LossLevel, expected: float) -> str:
 
 
 def causes_of_level(seen: LossLevel, measured: float, expected: float) -> tuple[Cause, ...]:
+    if not math.isfinite(measured):
+        return (_broken(seen),)
     excess, gaussian = measured - expected, seen.spread**2 / 2
     wide = seen.classifying and seen.spread > 1.0 and excess > 0
     raw = max(seen.input_std, abs(seen.input_mean)) > 10
@@ -75,7 +77,21 @@ def causes_of_level(seen: LossLevel, measured: float, expected: float) -> tuple[
     )
 
 
+def _broken(seen: LossLevel) -> Cause:
+    """No scale explains a loss that is not finite."""
+    found = seen.broken
+    return Cause(
+        title="an operation that is not finite",
+        state=state_of(found is not None),
+        evidence=f"{found.op or 'the data'}: {found.why}" if found else "",
+        check="gradient-norms",
+    )
+
+
 def fix_of(seen: LossLevel, measured: float, expected: float) -> Fix:
+    if not math.isfinite(measured):
+        return Fix(text="guard logarithms, divisions and square roots with a small constant, and "
+                   "look for NaN in the data (batch-contract)")  # fmt: skip
     if max(seen.input_std, abs(seen.input_mean)) > 10:
         return Fix(text="scale the inputs to mean 0 and standard deviation 1 (or to 0..1)")
     if seen.summed:

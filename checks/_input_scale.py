@@ -12,6 +12,7 @@ from recipe_check.errors import UserCodeError
 from recipe_check.lineage import ARITHMETIC
 
 from ._blame import input_line, maker
+from ._data_lines import constants_line, scaled_line, validation_line
 from ._moments import Moments
 from ._scan import scan
 from .input_scale import Channel, Inputs
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 SHOWN = 12
 LARGEST_SHARE = 0.02  # of the variance, made by one value
 OUTLIERS = 10.0
+SWAPPED = 0.03  # relative: constants of the training part are a few percent off
+LEAST_COLUMNS = 3
 LEAST_ROWS = 32  # of validation data, before its moments say anything
 
 
@@ -34,6 +37,8 @@ def see_inputs(lab: Lab) -> Inputs:
         raise NotApplicable("the inputs are no floats (tokens or graphs)")
     assert training.low is not None and training.high is not None
     mean, std = training.overall
+    backwards = _backwards(lab, training)
+    exchanged = are_swapped(training)
     return Inputs(
         mean=entry.mean if entry else mean,
         std=entry.std if entry else std,
@@ -45,7 +50,9 @@ def see_inputs(lab: Lab) -> Inputs:
         channels=_channels(training),
         spread=min(_spread(training), _spread(_received(entry)) if entry else math.inf),
         validation=_validation(lab, training),
-        location=_line(lab, training, entry),
+        location=_exchanged_line(lab, exchanged, backwards) or _line(lab, training, entry),
+        reversed=backwards,
+        swapped=exchanged,
     )
 
 
@@ -79,8 +86,42 @@ def _line(lab: Lab, training: Moments, entry: Entry | None) -> Location | None:
     """Differently scaled validation data is their loader's fault, else the last operation on the
     inputs, else where they reach the first weights."""
     if _far_apart(_validation(lab, training), training.overall):
-        return maker(lab, "val_data")
-    return input_line(lab, ARITHMETIC) or (entry.location if entry else None)
+        return validation_line(lab, "inputs") or maker(lab, "val_data")
+    assert training.low is not None and training.high is not None
+    extremes = (float(training.low.min()), float(training.high.max()))
+    found = input_line(lab, ARITHMETIC) or scaled_line(lab, "inputs", extremes)
+    return found or (entry.location if entry else None)
+
+
+def _exchanged_line(lab: Lab, exchanged: bool, backwards: float) -> Location | None:
+    """Where constants got each other's names, or the validation channels their order."""
+    if backwards:
+        return validation_line(lab, "inputs")
+    return constants_line(lab) if exchanged else None
+
+
+def _backwards(lab: Lab, training: Moments) -> float:
+    """Distance of the channels' means in deviations, where the reverse order fits; else 0."""
+    if lab.subject.val_loader is None or training.ndim != 4 or not 3 <= len(training.mean) <= 4:
+        return 0.0
+    other = scan(lab, validation=True)
+    if len(other.moments.mean) != len(training.mean) or other.rows < LEAST_ROWS:
+        return 0.0
+    mine, theirs = training.mean[:3], other.moments.mean[:3]
+    std = float(training.std[:3].mean()) or 1.0
+    off, back = float((mine - theirs).abs().max()), float((mine - theirs.flip(0)).abs().max())
+    return off / std if back <= off / 4 else 0.0
+
+
+def are_swapped(seen: Moments) -> bool:
+    """Whether |mean - 1| is the deviation of every column: (x - s) / m has mean 1 - s/m and
+    deviation s/m. Columns that do not vary, or have deviation 1 as standardised ones, say
+    nothing."""
+    std, distance = seen.std, (seen.mean - 1).abs()
+    varies = std > 1e-3
+    telling = varies & ((std - 1).abs() > 0.1)
+    fits = (distance - std).abs() <= SWAPPED * torch.maximum(std, distance)
+    return int(telling.sum()) >= LEAST_COLUMNS and bool(fits[varies].all())
 
 
 def _far_apart(validation: tuple[float, float] | None, training: tuple[float, float]) -> bool:

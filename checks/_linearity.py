@@ -12,11 +12,13 @@ from recipe_check.errors import UserCodeError
 
 from ._calls import Call, model_call
 from ._rows import jitter
+from ._subset import on_few_rows
 from .linearity import Deviation
 
 if TYPE_CHECKING:
     from recipe_check import Lab, Rig
 
+SAMPLES = 4
 CONSTANT = 1e-6  # of the outputs' size: a constant is affine, too
 _WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
 
@@ -38,7 +40,11 @@ def see_deviation(lab: Lab) -> Deviation:
     if not places or len(places) < len(given):
         raise NotApplicable("the inputs are not all floating-point numbers")
     try:
-        relative = _deviation(rig, call, batch, places)
+        relative = (
+            on_few_rows(lab, rig, batch, SAMPLES, lambda few: _deviation(rig, call, few, places))
+            if rig.subject.training_step is None
+            else _deviation(rig, call, batch, places)
+        )
     except UserCodeError as error:
         raise NotApplicable(f"the model does not run in float64: {error}") from error
     return Deviation(relative, len(layers), lab.subject.created.get(layers[-1]))

@@ -102,3 +102,20 @@ def _integer(node: ast.expr) -> int | None:
     except (ValueError, SyntaxError):
         return None
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def counts_by_batches(file: Path) -> Iterator[ast.expr]:
+    """Sums of right answers that are divided by the number of batches, `len(loader)`."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    counted = {
+        ast.unparse(node.target) for node in ast.walk(tree)
+        if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add)
+        and "==" in (text := ast.unparse(node.value)) and ".sum(" in text
+        and "mean(" not in text and "/" not in text
+    }  # fmt: skip
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            below = ast.unparse(node.right)
+            batches = below.startswith("len(") and "load" in below and "." not in below
+            if batches and ast.unparse(node.left) in counted:
+                yield node

@@ -45,3 +45,15 @@ def learns(loop: Training, owner: str) -> bool:
              if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
              and n.func.attr in ("parameters", "named_parameters")}  # fmt: skip
     return not asked or name in asked
+
+
+def hands_over(loop: Training, *words: str) -> bool:
+    """Whether a call that was not followed gets the optimizer (or what the words name)."""
+    calls = [e.node for e in loop.batch.events() if e.kind == "forward"]
+    given = [
+        ast.unparse(a).lower()
+        for call in calls if isinstance(call, ast.Call)
+        for a in (*call.args, *(k.value for k in call.keywords))
+        if isinstance(a, ast.Name | ast.Attribute)
+    ]  # fmt: skip
+    return any(word in text for text in given for word in words)

@@ -18,8 +18,8 @@ from ._rows import TOLERANCE, Rows
 if TYPE_CHECKING:
     from recipe_check import Rig
 
-if TYPE_CHECKING:
-    pass
+
+ORDERED = 1e-3  # relative, as the check allows for sums in another order
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,24 @@ def mixing_op(rows: Rows, group: Sequence[int]) -> Op | None:
     for number, state in enumerate(states):
         if state == "mixed":
             return _blame(before, states, number)
+    return None
+
+
+def ordering_op(rows: Rows, order: torch.Tensor) -> Op | None:
+    """The first operation whose result does not follow when the batch is put in another order:
+    a position code along the batch, or a state that runs over it; two forward passes."""
+    before = record(rows.rig, rows.call, rows.batch)
+    after = record(rows.rig, rows.call, rows.permuted(order))
+    if [op.name for op in before] != [op.name for op in after]:
+        return None
+    for one, other in zip(before, after, strict=True):
+        result = one.result
+        if result.ndim < 2 or result.shape != other.result.shape or len(result) != rows.axes.rows:
+            continue
+        expected = result[order.to(result.device)]
+        scale = result.abs().max().clamp_min(1e-12)
+        if float((expected - other.result).abs().max() / scale) > ORDERED:
+            return one
     return None
 
 

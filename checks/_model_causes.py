@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -11,6 +12,9 @@ from recipe_check.lab import seed_everything
 
 from ._blame import frozen_at
 from ._depth import decay_over_depth
+from ._gradient_stops import gradient_stop
+from ._gradients import is_silent
+from ._not_finite import not_finite
 from ._starts import see_starts
 from ._tested import TestedCause, state_of
 
@@ -24,9 +28,8 @@ _VANISHED = 1e-4  # of the largest gradient, at the first layers (as gradient-no
 
 def no_gradient(lab: Lab) -> TestedCause:
     """Weights without a gradient, frozen ones included."""
-    silent = [
-        g.name for g in lab.trace.gradients if len(g.shape) >= 2 and not any((*g.norms, g.settled))
-    ]
+    silent = [g.name for g in lab.trace.gradients if is_silent(g)]
+    stop = gradient_stop(lab, frozenset(silent)) if silent else None
     frozen = [n for n, p in lab.subject.original.model.named_parameters() if not p.requires_grad]
     trained = len(lab.trace.gradients) - len(silent)
     matches = bool(silent) or len(frozen) > trained
@@ -35,11 +38,28 @@ def no_gradient(lab: Lab) -> TestedCause:
             title="weights are frozen or get no gradient",
             state=state_of(matches),
             evidence=f"{trained} tensors get a gradient, {len(silent)} do not, "
-            f"{len(frozen)} are frozen",
+            f"{len(frozen)} are frozen" + (f"; {stop.op}: {stop.why}" if stop else ""),
             check="gradient-norms",
         ),
-        _freeze_line(lab),
-        "let the gradient reach every layer that should learn (requires_grad, no detach)",
+        (stop.location if stop else None) or _freeze_line(lab),
+        f"replace {stop.op}: {stop.why}"
+        if stop
+        else "let the gradient reach every layer that should learn (requires_grad, no detach)",
+    )
+
+
+def overruns(lab: Lab, final: float) -> TestedCause:
+    """The operation that gives NaN, where the loss became NaN within the first steps."""
+    found = None if math.isfinite(final) else not_finite(lab)
+    return TestedCause(
+        Cause(
+            title="an operation that is not finite",
+            state=state_of(found is not None),
+            evidence=f"{found.op or 'the data'}: {found.why}" if found else "",
+            check="gradient-norms",
+        ),
+        found.location if found else None,
+        "guard logarithms, divisions and square roots with a small constant",
     )
 
 

@@ -10,6 +10,8 @@ from recipe_check import NotApplicable, tree
 from recipe_check.lineage import ARITHMETIC, RANDOM, REORDERING
 
 from ._blame import target_line
+from ._data_lines import DRAWS, REORDERS, VALUES, nearest
+from ._scan import scan
 from .label_noise import Neighbours
 
 if TYPE_CHECKING:
@@ -41,7 +43,8 @@ def see_neighbours(lab: Lab) -> Neighbours:
         chance=float(torch.bincount(y).max() / len(y)),
         fading=_fading(y, near),
         linear=_linear(x, y),
-        location=target_line(lab, ARITHMETIC | RANDOM | REORDERING),
+        location=target_line(lab, ARITHMETIC | RANDOM | REORDERING)
+        or nearest(lab, "targets", REORDERS | DRAWS | VALUES),
     )
 
 
@@ -68,6 +71,8 @@ def _linear(x: torch.Tensor, y: torch.Tensor) -> float:
 
 def _samples(lab: Lab) -> tuple[torch.Tensor, torch.Tensor]:
     """Standardised inputs [N, at most 64] and labels [N] of the batches that were read."""
+    if not scan(lab).batches:
+        raise NotApplicable("the loader yields no batch")
     rig, inputs, labels, rows = lab.rig(), [], [], 0
     for batch in lab.train_batches:
         parts = rig.split(batch)

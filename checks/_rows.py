@@ -18,7 +18,8 @@ from torch import nn
 from recipe_check import NotApplicable, tree
 from recipe_check.errors import UserCodeError
 
-from ._calls import Call, batch_size, forward_leaves, input_axes, model_call, take
+from ._calls import NOISE_SEED, Call, batch_size, forward_leaves, input_axes, model_call, take
+from ._differences import noise_like
 
 if TYPE_CHECKING:
     from recipe_check import Lab, Rig
@@ -46,10 +47,14 @@ class Rows:
     axes: Axes
     donors: dict[int, torch.Tensor]
     call: Call
+    seen: list[torch.Tensor]  # what `forward_leaves` gave for the batch, at the initial weights
 
-    def outputs(self, batch: Any) -> list[torch.Tensor]:
+    def outputs(self, batch: Any, seed: int = NOISE_SEED) -> list[torch.Tensor]:
         """Float outputs that have a batch axis, that axis first, flattened to (rows, features)."""
-        found = forward_leaves(self.rig, self.call, batch)
+        return self.by_row(forward_leaves(self.rig, self.call, batch, seed))
+
+    def by_row(self, found: list[torch.Tensor]) -> list[torch.Tensor]:
+        """The leaves of an output as `outputs` gives them."""
         return [
             found[place].movedim(axis, 0).reshape(self.axes.rows, -1)
             for place, axis in self.axes.outputs.items()
@@ -81,21 +86,21 @@ def find_rows(lab: Lab, rig: Rig) -> Rows:
     for count in dict.fromkeys((min(ROWS, size), size)):
         chosen = take(batch, axes_in, torch.arange(count))
         try:
-            outputs = _output_axes(rig, call, chosen, axes_in, count)
+            seen = forward_leaves(rig, call, chosen)
+            outputs = _output_axes(rig, call, chosen, seen, axes_in, count)
         except UserCodeError:
             continue  # a batch size written into the model, or rows that belong together (graphs)
         if not outputs:
             raise NotApplicable("no axis of the output follows the number of samples")
         axes = Axes(axes_in, outputs, count)
-        return Rows(rig, chosen, axes, _donors(donor, chosen, axes), call)
+        return Rows(rig, chosen, axes, _donors(donor, chosen, axes), call, seen)
     raise NotApplicable("the model runs on its full batch only")
 
 
 def _output_axes(
-    rig: Rig, call: Call, batch: Any, axes: dict[int, int], count: int
+    rig: Rig, call: Call, batch: Any, whole: list[torch.Tensor], axes: dict[int, int], count: int
 ) -> dict[int, int]:
     """The axes of the outputs that shrink with the batch: one comparison with fewer rows."""
-    whole = forward_leaves(rig, call, batch)
     fewer = max(count - 1, 1)
     part = forward_leaves(rig, call, take(batch, axes, torch.arange(fewer)))
     found = {}
@@ -126,7 +131,9 @@ def _donors(donor: Any, batch: Any, axes: Axes) -> dict[int, torch.Tensor]:
         if alike and other[place].ndim == leaf.ndim:
             candidate = other[place].movedim(axis, 0)
             if candidate.shape[1:] == leaf.shape[1:] and candidate.shape[0] >= axes.rows:
-                rows = candidate[: axes.rows]
+                other_rows = candidate[: axes.rows]
+                same = (other_rows == leaf).reshape(len(leaf), -1).all(1)  # batches that repeat
+                rows = torch.where(same.view(-1, *[1] * (leaf.ndim - 1)), rows, other_rows)
         found[place] = rows
     return found
 
@@ -142,12 +149,18 @@ def groups(rows: int) -> list[list[int]]:
 
 
 def change_of(before: list[torch.Tensor], after: list[torch.Tensor]) -> list[float]:
-    """For each row the largest relative change over all outputs; NaN counts as unchanged."""
+    """For each row the largest relative change over all outputs; NaN counts as unchanged.
+
+    Infinite scores are masks (pointers, actions that are not allowed): they give no scale, and
+    one that comes or goes is a change of 1.
+    """
     worst = torch.zeros(before[0].shape[0], dtype=torch.float64)
     for one, other in zip(before, after, strict=True):
-        scale = one.abs().max().double().clamp_min(1e-12)
-        difference = (one - other).abs().double().amax(1) / scale
-        worst = torch.maximum(worst, difference.nan_to_num(0.0).cpu())
+        finite = one.abs().nan_to_num(0.0, posinf=0.0)
+        scale = finite.max().double().clamp_min(1e-12)
+        difference = (one - other).abs().double() / scale
+        difference = difference.nan_to_num(0.0).masked_fill(difference.isinf(), 1.0)
+        worst = torch.maximum(worst, difference.amax(1).cpu())
     return [float(value) for value in worst]
 
 
@@ -156,7 +169,7 @@ def jitter(rig: Rig) -> None:
     with torch.no_grad():
         for parameter in rig.model.parameters():
             if parameter.is_floating_point():
-                parameter.add_(torch.randn_like(parameter) * JITTER)
+                parameter.add_(noise_like(parameter) * JITTER)
 
 
 def batch_statistics_in_eval(model: nn.Module) -> bool:

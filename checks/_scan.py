@@ -30,6 +30,8 @@ class Scan:
     rows: int = 0
     first: str = ""
     labels: list[torch.Tensor] = field(default_factory=list)
+    one_hot: list[torch.Tensor] = field(default_factory=list)  # classes of one-hot float targets
+    width: int = 0  # of the one-hot targets
     inputs: list[bytes] = field(default_factory=list)
     targets: list[bytes] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
@@ -81,7 +83,12 @@ def _read(found: Scan, rig: Rig, batch: Any) -> None:
         found.target_moments.add(targets[0])
     if len(targets) == 1 and targets[0].ndim and _is_whole(targets[0]):
         found.labels.append(targets[0].flatten().cpu())
-    if rows and inputs[0].numel() // rows >= LEAST_NUMBERS:
+    elif len(targets) == 1 and _is_one_hot(targets[0]):
+        found.one_hot.append(targets[0].argmax(1).cpu())
+        found.width = targets[0].shape[1]
+    # where some have other lengths (edges beside nodes, time first) a row is no sample
+    together = all(leaf.shape[0] == rows for leaf in (*inputs, *targets) if leaf.ndim)
+    if rows and together and inputs[0].numel() // rows >= LEAST_NUMBERS:
         found.inputs += _hashes(inputs, rows)
         found.targets += _hashes(targets, rows)
 
@@ -92,6 +99,13 @@ def _shape(leaf: torch.Tensor) -> str:
 
 def _is_whole(leaf: torch.Tensor) -> bool:
     return not leaf.is_floating_point() and not leaf.is_complex() and leaf.dtype != torch.bool
+
+
+def _is_one_hot(leaf: torch.Tensor) -> bool:
+    """[N, C] floats: a single one in every row, and zeros."""
+    if not leaf.is_floating_point() or leaf.ndim != 2 or leaf.shape[1] < 2 or not len(leaf):
+        return False
+    return bool(((leaf == 0) | (leaf == 1)).all()) and bool((leaf.sum(1) == 1).all())
 
 
 def _check_finite(found: Scan, kind: str, leaf: torch.Tensor) -> None:

@@ -13,8 +13,10 @@ import torch
 from recipe_check import NotApplicable
 from recipe_check.probes.loops import Event, Loop, Training
 
+from ._blame import called
 from ._loop_places import place
 from ._scan import scan
+from ._schedule_slips import schedule_slip
 from .lr_schedule import Plan
 
 if TYPE_CHECKING:
@@ -29,21 +31,24 @@ def see_schedule(lab: Lab) -> Plan:
     rig = lab.rig()
     scheduler, optimizer = rig.scheduler, rig.own_optimizer()
     name = type(scheduler).__name__
+    slip = schedule_slip(lab)
+    if slip is not None:
+        return _unplanned(lab, name, slip)
     if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
         raise NotApplicable("ReduceLROnPlateau depends on the loss")
     optimizer = getattr(scheduler, "optimizer", optimizer)
     own = lab.subject.stepping
-    when = _When(own.per_batch, own.epochs) if own else _when(lab.training_loops)
+    when = _When(own.per_batch, own.epochs, every=own.every) if own else _when(lab.training_loops)
     batches = when.batches or _batches(lab)
     epochs = when.epochs or EPOCHS
     planned = min(epochs * batches, MOST_STEPS)
-    every = 1 if when.per_batch else min(batches, max(planned // epochs, 1))
+    every = when.every * (1 if when.per_batch else min(batches, max(planned // epochs, 1)))
     rates, error = _dry_run(scheduler, optimizer, planned, every)
     known = when.epochs is not None and when.per_batch is not None
     if not known and len(rates) > every:
         error = ""  # after a number of steps that the training may not take
     period = getattr(scheduler, "T_max", 0) if name == "CosineAnnealingLR" else 0
-    steps = planned if when.per_batch else planned // batches
+    steps = (planned if when.per_batch else planned // batches) // when.every
     return Plan(
         name=name,
         rates=tuple(rates),
@@ -57,7 +62,17 @@ def see_schedule(lab: Lab) -> Plan:
         early=when.early,
         built_for=int(getattr(scheduler, "total_steps", 0) or 0),
         calls=steps,
+        every=when.every,
+        made=called(lab, name),
     )
+
+
+def _unplanned(lab: Lab, name: str, slip: tuple[str, str]) -> Plan:
+    """A scheduler whose rates do not matter."""
+    return Plan(
+        name=name, rates=(), per_batch=None, epochs=0, known=False, batches=0, error="", period=0,
+        location=None, slip=slip, made=called(lab, name),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,7 @@ class _When:
     batches: int | None = None
     event: Event | None = None
     early: bool = False
+    every: int = 1  # batches or epochs
 
 
 def _when(loops: list[Training]) -> _When:

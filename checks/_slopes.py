@@ -9,9 +9,9 @@ import torch
 from recipe_check import NotApplicable, tree
 from recipe_check.errors import UserCodeError
 
-from ._differences import Comparison, compare
+from ._differences import Comparison, compare, noise_like
 from ._functions import suspects
-from ._subset import few_rows
+from ._subset import on_few_rows
 from .gradient_check import Slopes
 
 if TYPE_CHECKING:
@@ -23,9 +23,11 @@ SAMPLES = 4
 def see_slopes(lab: Lab, tolerance: float) -> Slopes:
     """One directional derivative in float64; a second point and the suspects where it is off."""
     rig = lab.rig().double().quiet()
-    batch = _small_batch(lab, rig)
+    whole = rig.put(_to_double(lab.train_batches[0]))
     try:
-        first = compare(rig, batch, tolerance)
+        batch, first = on_few_rows(
+            lab, rig, whole, SAMPLES, lambda few: (few, compare(rig, few, tolerance))
+        )
     except UserCodeError as error:
         raise NotApplicable(f"the model does not run in float64: {error}") from error
     if first.low_precision:
@@ -53,11 +55,6 @@ def _slopes(best: Comparison, bad: tuple[Any, ...]) -> Slopes:
     )
 
 
-def _small_batch(lab: Lab, rig: Rig) -> Any:
-    """A few samples in float64, the whole batch where it cannot be cut."""
-    return few_rows(lab, rig, rig.put(_to_double(lab.train_batches[0])), SAMPLES)
-
-
 def _to_double(batch: Any) -> Any:
     return tree.map_leaves(batch, lambda t: t.double() if t.is_floating_point() else t)
 
@@ -66,4 +63,4 @@ def _step_aside(rig: Rig) -> None:
     """Another point, away from the kinks of the first."""
     with torch.no_grad():
         for _, parameter in rig.trainable():
-            parameter.add_(torch.randn_like(parameter), alpha=1e-3)
+            parameter.add_(noise_like(parameter), alpha=1e-3)

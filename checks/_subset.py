@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from recipe_check import NotApplicable, tree
 from recipe_check.errors import UserCodeError
-from recipe_check.lab import seed_everything
 
 from ._calls import batch_size, input_axes, take
 
 if TYPE_CHECKING:
     from recipe_check import Lab, Rig
 
+T = TypeVar("T")
+
 
 def few_rows(lab: Lab, rig: Rig, batch: Any, count: int) -> Any:
-    """The first `count` samples, the batch itself where it is not larger or cannot be cut.
-
-    Cost: one forward pass, to see that the model runs on the smaller batch.
-    """
+    """The first `count` samples, the batch itself where it is not larger or cannot be cut. That
+    the model runs on so few is for the caller to see."""
     try:
         size = batch_size(lab, rig, batch)
         axes = input_axes(rig, batch, size)
@@ -28,14 +28,19 @@ def few_rows(lab: Lab, rig: Rig, batch: Any, count: int) -> Any:
         return batch
     if size <= count:
         return batch
-    small = take(batch, axes, torch.arange(count, device=_device(batch, axes)))
+    return take(batch, axes, torch.arange(count, device=_device(batch, axes)))
+
+
+def on_few_rows(lab: Lab, rig: Rig, batch: Any, count: int, call: Callable[[Any], T]) -> T:
+    """What `call` says of the first `count` samples; of the whole batch where the user's code
+    refuses fewer."""
+    small = few_rows(lab, rig, batch, count)
+    if small is batch:
+        return call(batch)
     try:
-        seed_everything(0)
-        with rig.looking():
-            rig.step(small)
+        return call(small)
     except UserCodeError:
-        return batch
-    return small
+        return call(batch)
 
 
 def _device(batch: Any, axes: dict[int, int]) -> torch.device:

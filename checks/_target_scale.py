@@ -11,6 +11,7 @@ from recipe_check.errors import UserCodeError
 from recipe_check.lineage import ARITHMETIC
 
 from ._blame import target_line
+from ._data_lines import scaled_line
 from ._scan import scan
 from .target_scale import Targets
 
@@ -41,7 +42,9 @@ def see_targets(lab: Lab) -> Targets:
         high=high,
         output_mean=float(output.mean()),
         output_std=float(output.std(correction=0)),
-        location=target_line(lab, ARITHMETIC) or term.location,
+        location=target_line(lab, ARITHMETIC)
+        or scaled_line(lab, "targets", (low, high))
+        or term.location,
     )
 
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from recipe_check import NotApplicable
+from recipe_check.errors import UserCodeError
 from recipe_check.lab import seed_everything
 from recipe_check.probes.watch import LossObserver, LossTerm, Watch
 
 from ._from_data import is_from_data
+from ._game import hides_weights
 from .loss_terms import Term, Terms
 
 if TYPE_CHECKING:
@@ -37,7 +39,12 @@ def see_terms(lab: Lab) -> Terms:
     if len(groups) < 2:
         raise NotApplicable("all terms judge the same prediction")
     names = _names([group[0] for group in groups.values()])
-    terms = [_term(rig, loss, n, g) for n, g in zip(names, groups.values(), strict=True)]
+    if hides_weights(loss):
+        raise NotApplicable("re-entrant checkpointing hides weights from the gradient of a term")
+    try:
+        terms = [_term(rig, loss, n, g) for n, g in zip(names, groups.values(), strict=True)]
+    except UserCodeError as error:
+        raise NotApplicable(f"the gradient of a single term cannot be taken: {error}") from error
     known = tuple(t for t in terms if t is not None and t.gradient > 0)
     if len(known) < 2:
         raise NotApplicable("fewer than two terms reach the loss")

@@ -9,16 +9,25 @@ import torch
 from torch import nn
 
 from recipe_check import Location
-from recipe_check.lineage import made_at
+from recipe_check.lineage import ARITHMETIC, RANDOM, lines_recorded, made_at
 
+from ._blame import value_line
+from ._dropped_results import dropped_results
 from .registration import Unregistered
 
 if TYPE_CHECKING:
     from recipe_check import Lab
 
+MOST_NODES = 1000  # of a graph behind an attribute
+_WEIGHTS = ("weight", "weights", "bias", "kernel", "W")
+_MAKING = ARITHMETIC | RANDOM | frozenset({
+    "to", "cuda", "clone", "double", "float", "half", "zeros", "ones", "full", "empty", "tensor",
+    "requires_grad", "linspace", "eye", "unsqueeze", "reshape", "view", "expand",
+})  # fmt: skip
+
 
 def see_unregistered(lab: Lab) -> Unregistered:
-    """Searches the original's attributes; no pass of the model."""
+    """Searches the original's attributes; one forward pass for layers that it makes."""
     model = lab.subject.original.model
     known = {id(m) for m in model.modules()} | {id(p) for p in model.parameters()}
     found = [
@@ -29,7 +38,18 @@ def see_unregistered(lab: Lab) -> Unregistered:
         for item in _items(value)
         if id(item) not in known and _trains(item)
     ]
-    return Unregistered(tuple(dict.fromkeys(n for n, _ in found)), _line(lab, found))
+    anew = _made_in_forward(lab)
+    derived, repeated, constant = _derived(model), _repeated(model), _constant(model)
+    dropped = dropped_results(model)
+    groups: tuple[list[tuple[str, Location | None]], ...] = (
+        anew, derived, repeated, constant, dropped,
+    )  # fmt: skip
+    lines = [_line(found), *(where for group in groups for _, where in group)]
+    return Unregistered(
+        tuple(dict.fromkeys(n for n, _ in found)),
+        lines[0] if found else next((line for line in lines if line is not None), None),
+        *(tuple(dict.fromkeys(name for name, _ in group)) for group in groups),
+    )
 
 
 def _items(value: Any) -> Iterator[Any]:
@@ -49,6 +69,94 @@ def _trains(item: Any) -> bool:
     return isinstance(item, torch.Tensor) and item.requires_grad and item.is_leaf
 
 
-def _line(lab: Lab, found: list[tuple[str, Any]]) -> Location | None:
-    made = (made_at(item) for _, item in found if isinstance(item, nn.Module))
+def _line(found: list[tuple[str, Any]]) -> Location | None:
+    """The line that made the first of the layers, or that drew the first of the tensors."""
+    made = (
+        made_at(item) if isinstance(item, nn.Module) else value_line(item, _MAKING)
+        for _, item in found
+    )
     return next((where for where in made if where is not None), None)
+
+
+def _made_in_forward(lab: Lab) -> list[tuple[str, Location | None]]:
+    """Layers with trainable weights that are made and called during one forward pass."""
+    rig = lab.rig().eval()
+    known = {id(module) for module in rig.model.modules()}
+    seen: list[nn.Module] = []
+
+    def note(module: nn.Module, _args: Any) -> None:
+        if id(module) not in known and any(
+            p.requires_grad and p.ndim > 1 for p in module.parameters()
+        ):
+            seen.append(module)
+
+    hook = nn.modules.module.register_module_forward_pre_hook(note)
+    try:
+        with lines_recorded(), rig.looking():
+            rig.forward(rig.put(lab.train_batches[0]))
+    finally:
+        hook.remove()
+    lines = [(module, made_at(module)) for module in seen]
+    fresh = [(m, where) for m, where in lines if where is not None and id(m) not in _before(lab)]
+    return [(f"a {type(module).__name__}", where) for module, where in fresh]
+
+
+def _before(lab: Lab) -> set[int]:
+    """Layers of the user's own objects: a loss may call a network of its own."""
+    parts = lab.subject.original
+    owners = [part for part in (parts.model, parts.loss) if isinstance(part, nn.Module)]
+    return {id(module) for owner in owners for module in owner.modules()}
+
+
+def _derived(model: nn.Module) -> list[tuple[str, Location | None]]:
+    """Attributes with a graph that leads to leaves of no layer: `nn.Parameter(w) * 0.1`."""
+    known = {id(p) for p in model.parameters()}
+    return [
+        (f"{name}.{key}" if name else key, value_line(value, _MAKING))
+        for name, module in model.named_modules()
+        for key, value in vars(module).items()
+        if isinstance(value, torch.Tensor) and value.grad_fn is not None
+        and (leaves := _leaves(value)) and not known & {id(leaf) for leaf in leaves}
+    ]  # fmt: skip
+
+
+def _leaves(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """The leaves that a tensor was computed from."""
+    waiting: list[Any] = [tensor.grad_fn]
+    seen: set[Any] = set()
+    found: list[torch.Tensor] = []
+    while waiting and len(seen) < MOST_NODES:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        waiting += [parent for parent, _ in node.next_functions]
+    return found
+
+
+def _repeated(model: nn.Module) -> list[tuple[str, Location | None]]:
+    """Containers in which one layer with weights stands several times."""
+    found = []
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.ModuleList | nn.Sequential):
+            continue
+        children = [m for m in module._modules.values() if m is not None]
+        times = [(m, sum(m is other for other in children)) for m in children]
+        layer, most = max(times, key=lambda pair: pair[1], default=(None, 0))
+        if layer is not None and most > 1 and any(p.ndim > 1 for p in layer.parameters()):
+            what = f"{type(layer).__name__} stands {most} times in {name or 'the model'}"
+            found.append((what, made_at(module) or made_at(layer)))
+    return found
+
+
+def _constant(model: nn.Module) -> list[tuple[str, Location | None]]:
+    """Random tensors that are called weight or bias, and are neither parameter nor buffer."""
+    return [
+        (f"{name}.{key}" if name else key, where)
+        for name, module in model.named_modules()
+        for key, value in vars(module).items()
+        if key in _WEIGHTS and isinstance(value, torch.Tensor) and value.is_floating_point()
+        and not value.requires_grad and (where := value_line(value, RANDOM)) is not None
+    ]  # fmt: skip

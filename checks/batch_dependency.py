@@ -57,13 +57,14 @@ class BatchDependency:
 
     Cost
     ----
-    2·⌈log2 B⌉ forward passes over B = 13 samples and about 6 more; on a leak B + 2 more to draw
+    2·⌈log2 B⌉ forward passes over B = 13 samples and about 4 more; on a leak B + 2 more to draw
     the matrix and to name the line. No backward pass.
 
     Known limits
     ------------
     Losses may mix samples (contrastive learning); only the model's outputs are tested. Where no
-    axis of the input or output is the batch (graphs, packed tokens) the check is skipped.
+    axis of the input or output is the batch (graphs, packed tokens), or the model refuses a batch
+    of exchanged samples (lengths that must be sorted), the check is skipped.
 
     Example
     -------
@@ -84,7 +85,7 @@ class BatchDependency:
         stage="skeleton",
         title="Samples of a batch stay apart",
         fail_title="Samples of one batch influence each other",
-        cost="2·log2(B) + 6 F",
+        cost="2·log2(B) + 4 F",
         after=("initial-loss",),
         group="dependencies",
     )
@@ -170,6 +171,7 @@ class BatchDependency:
                       state=CauseState.MATCHES, evidence="f(reversed x) is not reversed f(x)"),
             ),
             fix=Fix(text="index position codes by time (axis 1), not by sample (axis 0)"),
+            location=seen.location,
             values={"permutation": seen.permutation},
             details=(_matrix(seen),),
         )  # fmt: skip

@@ -21,10 +21,18 @@ class Balance:
     known: bool  # the loss is one of torch's alone: nothing else can lift them
     whole: bool  # the whole loader was read
     location: Location | None = None  # the line that made the loader
+    natural: tuple[int, ...] = ()  # of the data set behind a weighted sampler
+    unseen: tuple[int, int] = (0, 0)  # validation samples of missing classes, and all of them
 
     @property
     def present(self) -> tuple[int, ...]:
         return tuple(count for count in self.counts if count)
+
+    @property
+    def inverted(self) -> bool:
+        """Whether the sampler's weights make the classes at least twice as uneven as they are."""
+        before = [count for count in self.natural if count]
+        return len(before) > 1 and self.ratio >= 2 * max(before) / min(before)
 
     @property
     def ratio(self) -> float:
@@ -60,8 +68,9 @@ class ClassBalance:
     --------------
     warn: the most frequent class is at least 10 times as frequent as the rarest, the entropy of the
     classes is below half of its maximum (or the ratio is 50 or more), and nothing lifts it; a class
-    of at most 100 that never occurs in at least 20 labels a class. Never fail: a skewed world is no
-    defect.
+    of at most 100 that never occurs in at least 20 labels a class; a weighted sampler that leaves
+    the classes twice as uneven as they are in the data set (500 of its samples are fetched). Never
+    fail: a skewed world is no defect.
 
     Cost
     ----
@@ -99,6 +108,9 @@ class ClassBalance:
     ratio: float = 10.0  # SageMaker Debugger's ClassImbalance
     skewed: float = 0.5  # of the largest entropy: a ratio alone is common with many classes
     extreme: float = 50.0  # ratio, whatever the entropy
+    unseen: int = 5  # validation samples of missing classes: no chance of a rare class
+    unseen_share: float = 0.05
+    lifted: float = 3.0  # ratio that a sampler leaves, before it is compared with the data's
     each: int = 20  # labels a class, before a missing one counts
     classes: int = 100  # above, missing classes are no surprise
 
@@ -125,11 +137,20 @@ class ClassBalance:
     def _decide(self, seen: Balance) -> tuple[Status, str]:
         missing = [i for i, count in enumerate(seen.counts) if not count]
         enough = sum(seen.counts) >= self.each * len(seen.counts) and seen.whole
-        if missing and enough and len(seen.counts) <= self.classes:
+        unseen = seen.unseen[0] >= max(self.unseen, self.unseen_share * seen.unseen[1])
+        if missing and (enough or (unseen and seen.whole)) and len(seen.counts) <= self.classes:
             shown = ", ".join(map(str, missing[:8])) + (" …" if len(missing) > 8 else "")
+            seen_later = seen.unseen[0]
             return Status.WARN, (
                 f"{len(missing)} of {len(seen.counts)} classes never occur in "
                 f"{sum(seen.counts)} labels: {shown}"
+                + (f"; {seen_later} of {seen.unseen[1]} validation samples are of these classes"
+                   if seen_later else "")
+            )  # fmt: skip
+        if seen.inverted and seen.ratio >= self.lifted:
+            return Status.WARN, (
+                f"the sampler lifts the frequent class: {seen.ratio:.3g} to 1, more uneven than "
+                "the data set itself: its weights are inverted"
             )
         skewed = seen.evenness < self.skewed or seen.ratio >= self.extreme
         if seen.ratio >= self.ratio and skewed and not seen.lifted and seen.known:
@@ -147,6 +168,14 @@ def _causes(seen: Balance) -> tuple[Cause, ...]:
     share = max(seen.counts) / max(sum(seen.counts), 1)
     return (
         Cause(
+            title="the sampler's weights are inverted",
+            state=CauseState.NOT_TESTED
+            if not seen.natural
+            else CauseState.MATCHES
+            if seen.inverted
+            else CauseState.RULED_OUT,
+        ),
+        Cause(
             title="class imbalance without weights or a sampler",
             state=CauseState.MATCHES if skewed else CauseState.RULED_OUT,
             evidence=f"always answering the most frequent class is right in {share:.1%}; entropy "
@@ -160,6 +189,8 @@ def _causes(seen: Balance) -> tuple[Cause, ...]:
 
 
 def _fix(seen: Balance) -> str:
+    if seen.inverted:
+        return "weight each sample by 1 / the count of its class, not by the count"
     total = sum(seen.counts)
     if len(seen.counts) == 2 and seen.counts[1]:
         odds = seen.counts[0] / seen.counts[1]

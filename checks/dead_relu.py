@@ -117,7 +117,7 @@ class DeadRelu:
         return found
 
     def judge(self, seen: tuple[DeadUnits, ...]) -> Verdict:
-        decided = [s for s in seen if s.positions >= self.least_positions]
+        decided = [s for s in seen if s.positions >= self.least_positions or not s.dead]
         if not decided:
             most = max(s.positions for s in seen)
             return Verdict(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recipe_check import Fix, Location, Meta, Status, Verdict
+from recipe_check import Cause, CauseState, Fix, Location, Meta, Status, Verdict
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -20,6 +20,8 @@ class Dropping:
     noisy: float
     op: str
     location: Location | None
+    stuck: str = ""  # what keeps a layer out of the mode that was asked for
+    idle: tuple[str, ...] = ()  # dropout layers that train() leaves off though weights there train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,9 @@ class Dropout:
     How it decides
     --------------
     fail: a functional dropout is active in evaluation mode, and two passes differ by more than
-    1e-5. warn: p of 0.8 or more. Models that sample in evaluation without dropout (VAE) pass.
+    1e-5, or layers with weights stay in training mode after model.eval() (an overridden eval() or
+    train() that does not pass the mode on). warn: p of 0.8 or more; dropout that train() leaves
+    off beside weights that train. Models that sample in evaluation without dropout (VAE) pass.
 
     Cost
     ----
@@ -79,6 +83,8 @@ class Dropout:
         return see_dropping(lab)
 
     def judge(self, seen: Dropping) -> Verdict:
+        if seen.stuck:
+            return _stuck(seen)
         if seen.noisy > self.tolerance and seen.op:
             return Verdict(
                 status=Status.FAIL,
@@ -99,6 +105,8 @@ class Dropout:
                 location=seen.location,
                 fix=Fix(text="use a p of 0.1 to 0.5"),
             )
+        if seen.idle:
+            return _idle(seen)
         if seen.noisy > self.tolerance:
             return Verdict(
                 status=Status.PASS,
@@ -112,3 +120,31 @@ class Dropout:
             measured="two passes are equal",
             expected="equal",
         )
+
+
+def _stuck(seen: Dropping) -> Verdict:
+    return Verdict(
+        status=Status.FAIL,
+        message=f"model.eval() leaves layers in training mode: {seen.stuck}",
+        measured=f"outputs differ by {seen.noisy:.1e}",
+        expected="every layer in the mode that was asked for",
+        causes=(Cause(title="train() or eval() does not pass the mode on",
+                      state=CauseState.MATCHES, evidence=seen.stuck),),
+        location=seen.location,
+        fix=Fix(text="call super().train(mode) in an overridden train(), and no .train() in "
+                "forward()"),
+    )  # fmt: skip
+
+
+def _idle(seen: Dropping) -> Verdict:
+    names = ", ".join(seen.idle[:3])
+    return Verdict(
+        status=Status.WARN,
+        message=f"model.train() leaves {names} in eval mode, though weights beside it train",
+        measured=f"{len(seen.idle)} dropout layers are never active",
+        expected="active in training",
+        causes=(Cause(title="train() or eval() does not pass the mode on",
+                      state=CauseState.MATCHES, evidence=names),),
+        location=seen.location,
+        fix=Fix(text="switch only what is frozen to eval mode"),
+    )  # fmt: skip

@@ -23,6 +23,11 @@ class Repeats:
     conflicts: int
     twice: int = 0  # training samples that occur more than once
     location: Location | None = None  # the line that made the validation loader
+    copies: int = 1  # how often the rarest training sample occurs in one reading
+    workers: int = 0  # processes that each read the same stream (an IterableDataset)
+    oversampled: bool = False  # what occurs more than once is one class, drawn again and again
+    same_batch: bool = False  # every batch holds the samples of the first
+    made: Location | None = None  # the line that makes the training samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +46,10 @@ class Duplicates:
     How it decides
     --------------
     fail: of the validation samples, 5 % (and at least 5) more are also in the training data than
-    one and a half times the share of training samples that occur there again. warn: one such
-    sample or more, or 5 % of the inputs occur with different labels.
+    one and a half times the share of training samples that occur there again, or at least 5 where
+    what repeats is one class, drawn three times and more each; each worker of a stream yields all
+    of it. warn: every batch holds the samples of the first; 5 % of the inputs occur with different
+    labels.
 
     Cost
     ----
@@ -71,16 +78,18 @@ class Duplicates:
         id="duplicates",
         stage="data",
         title="Training and validation data are apart",
-        fail_title="Validation data are in the training data",
+        fail_title="Samples repeat where they should not",
         cost="0",
         preset="quick",
     )
     overlap: float = 0.05  # of the validation samples
     natural: float = 1.5  # times the share of training samples that occur again in the training
     least: int = 5  # validation samples
+    repeats: int = 2  # copies of every single sample in one reading
+    enough: int = 64  # samples, before that says anything
 
     def measure(self, lab: Lab) -> Repeats:
-        from ._data import see_repeats
+        from ._overlap import see_repeats
 
         return see_repeats(lab)
 
@@ -92,6 +101,11 @@ class Duplicates:
         message = f"{seen.shared} of {seen.validation} validation samples are in the training data"
         if share >= self.overlap + self.natural * natural and seen.shared >= self.least:
             status, fix = Status.FAIL, "split by index, before any sampling or augmentation"
+        elif seen.oversampled and seen.shared >= self.least:
+            status, fix = Status.FAIL, "split first, then oversample the training part alone"
+            message += ": one class was copied before the split"
+        elif (seen.same_batch or self._streams(seen)) and seen.training >= self.enough:
+            return self._repeated(seen)
         elif conflict >= self.overlap:
             status, fix = Status.WARN, "check the labels of equal inputs"
             message = f"{seen.conflicts} of {seen.training} inputs occur with different labels"
@@ -103,4 +117,30 @@ class Duplicates:
             fix=Fix(text=fix) if fix else None,
             location=seen.location if fix else None,
             values={"shared": share},
+        )
+
+    def _streams(self, seen: Repeats) -> bool:
+        return seen.workers >= self.repeats <= seen.copies and seen.copies % seen.workers == 0
+
+    def _repeated(self, seen: Repeats) -> Verdict:
+        """One reading that holds every sample several times: each worker reads the whole stream,
+        or every batch is the same."""
+        stream = self._streams(seen)
+        distinct = seen.training - seen.repeated
+        why, fix = (
+            "every batch holds the same samples",
+            "look at what is kept: a buffer that is filled anew needs a copy",
+        )
+        if stream:
+            why = f"each of the {seen.workers} workers yields the whole stream"
+            fix = "give each worker its part of the stream, by get_worker_info()"
+        return Verdict(
+            status=Status.FAIL if stream else Status.WARN,
+            message=f"each of {distinct} distinct samples occurs {seen.copies} times or more in "
+            f"one reading: {why}",
+            measured=f"{seen.training} samples, {distinct} distinct",
+            expected="every sample once",
+            fix=Fix(text=fix),
+            location=seen.made,
+            values={"copies": float(seen.copies)},
         )

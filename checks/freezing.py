@@ -21,6 +21,8 @@ class Freeze:
     ineffective: tuple[str, ...]  # modules whose `requires_grad = False` freezes nothing
     drifting: tuple[str, ...]  # frozen normalisation layers whose statistics move in training
     location: Location | None
+    unthawed: tuple[str, ...] = ()  # modules whose `requires_grad = True` thaws nothing
+    words: str = ""  # an embedding whose padding_idx is not the padding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +43,10 @@ class Freezing:
     How it decides
     --------------
     fail: `model.train()` makes frozen parameters trainable; parameters carry `require_grad` (or the
-    like), which torch never reads; a module got `requires_grad = False`, which freezes nothing.
-    warn: running statistics of frozen normalisation layers move in training mode, and no line of
-    the training loop switches them to eval.
+    like), which torch never reads; a module got `requires_grad = False` or True, which freezes and
+    thaws nothing. warn: an embedding's padding_idx is another word than the one that rows are
+    padded with; running statistics of frozen normalisation layers move in training mode, and no
+    line of the training loop switches them to eval.
 
     Cost
     ----
@@ -126,6 +129,18 @@ def _problems(seen: Freeze) -> list[tuple[Status, str, str, str]]:
             Status.FAIL, "requires_grad is set on a module",
             f"requires_grad = False was set on {_some(seen.ineffective)}, which freezes nothing",
             "call module.requires_grad_(False)",
+        ))  # fmt: skip
+    if seen.unthawed:
+        found.append((
+            Status.FAIL, "requires_grad is set on a module",
+            f"requires_grad = True was set on {_some(seen.unthawed)}, which thaws nothing: its "
+            "parameters stay frozen",
+            "call module.requires_grad_(True)",
+        ))  # fmt: skip
+    if seen.words:
+        found.append((
+            Status.WARN, "padding_idx is not the padding", seen.words,
+            "give the embedding the token that rows are padded with",
         ))  # fmt: skip
     if seen.drifting:
         found.append((

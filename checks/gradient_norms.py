@@ -8,29 +8,38 @@ from typing import TYPE_CHECKING, ClassVar
 
 from recipe_check import (
     Fix,
-    Location,
     Meta,
     Status,
     Verdict,
 )
 
 from ._depth import decay_over_depth
-from ._gradient_views import decay_causes, graph_causes, largest_norm, plot_norms
+from ._gradient_views import (
+    decay_causes,
+    finite_causes,
+    fix_of,
+    graph_causes,
+    largest_norm,
+    plot_norms,
+)
 
 if TYPE_CHECKING:
     from recipe_check import Lab
     from recipe_check.probes.trace import TensorGradient
 
+    from ._gradient_stops import Stop
+
 
 @dataclass(frozen=True)
 class Gradients:
-    """What the probe saw; `cut` is the first operation that left the autograd graph."""
+    """What the probe saw; `cut` is the operation through which no gradient comes, `nonfinite`
+    the one that made NaN or infinity."""
 
     attached: bool
     losses: tuple[float, ...]
     tensors: tuple[TensorGradient, ...]  # those the optimizer holds, in model order
-    cut: Location | None
-    nonfinite: Location | None
+    cut: Stop | None
+    nonfinite: Stop | None
     dead: str  # a rectifier that is almost dead, '' where there is none
     trainable: int
     frozen: int
@@ -63,8 +72,8 @@ class GradientNorms:
 
     Cost
     ----
-    None of its own: it reads the shared trace (8 F, 8 B, 3 S). One more forward pass names the
-    line where something was found.
+    None of its own: it reads the shared trace (8 F, 8 B, 3 S). One more forward and backward pass
+    name the operation and its line where something was found.
 
     Known limits
     ------------
@@ -107,6 +116,11 @@ class GradientNorms:
 
         return see_gradients(lab)
 
+    def observe(self, lab: Lab) -> Gradients:
+        from ._rerun_fit import gradients_observed as see
+
+        return see(lab)
+
     def judge(self, seen: Gradients) -> Verdict:
         for look in (self._detached, self._nonfinite, self._silent, self._decay, self._large):
             verdict = look(seen)
@@ -145,7 +159,7 @@ class GradientNorms:
             expected="a gradient for each weight",
             causes=graph_causes(seen),
             fix=Fix(text=fix),
-            location=seen.cut,
+            location=seen.cut.location if seen.cut else None,
         )
 
     def _nonfinite(self, seen: Gradients) -> Verdict | None:
@@ -160,7 +174,8 @@ class GradientNorms:
             message=f"{what} within the first training steps ({len(bad)} tensors affected)",
             measured="NaN or infinite",
             expected="finite",
-            location=seen.nonfinite,
+            causes=finite_causes(seen),
+            location=seen.nonfinite.location if seen.nonfinite else None,
             fix=Fix(text="guard logarithms, divisions and square roots with a small constant"),
             details=plot_norms(seen),
         )
@@ -181,9 +196,8 @@ class GradientNorms:
             measured=f"{len(silent)} of {len(weights)} weights without gradient",
             expected="0",
             causes=graph_causes(seen),
-            fix=Fix(text="remove the detach (or no_grad, item, argmax) between them and the loss, "
-                    "or leave them out of the optimizer"),
-            location=seen.cut,
+            fix=fix_of(seen),
+            location=seen.cut.location if seen.cut else None,
             values={"silent_share": share},
             details=plot_norms(seen),
         )  # fmt: skip

@@ -21,6 +21,7 @@ class Layout:
     rough: float
     other: float
     location: Location | None
+    last: bool = False  # a convolution gets [height, width, channel]
 
     @property
     def ratio(self) -> float:
@@ -45,7 +46,8 @@ class ImageLayout:
     --------------
     fail: read as height x width x channel the images are at most half as rough, over at least 8
     images that vary: they are stored in that order. Sound images measure 1.5 to 8 (reading them
-    that way makes them rougher), noise measures 1. warn: at most 0.8.
+    that way makes them rougher), noise measures 1. warn: at most 0.8; a convolution gets squares of
+    as many channels as rows that are three or four numbers wide, and smooth along the channels.
 
     Cost
     ----
@@ -87,6 +89,8 @@ class ImageLayout:
         return see_layout(lab)
 
     def judge(self, seen: Layout) -> Verdict:
+        if seen.last:
+            return _channels_last(seen)
         status = Status.PASS
         if seen.ratio <= self.suspicious:
             status = Status.FAIL if seen.ratio <= self.scrambled else Status.WARN
@@ -116,3 +120,17 @@ class ImageLayout:
             location=seen.location if bad else None,
             values={"ratio": seen.ratio},
         )
+
+
+def _channels_last(seen: Layout) -> Verdict:
+    _, height, width, channels = seen.shape
+    return Verdict(
+        status=Status.WARN,
+        message=f"the convolution takes the {height} rows of the images for channels: they come as "
+        f"({height}, {width}, {channels}), with the channels last",
+        measured=f"({height}, {width}, {channels})",
+        expected=f"({channels}, {height}, {width})",
+        causes=(Cause(title="channels last in front of a convolution", state=CauseState.MATCHES),),
+        fix=Fix(text="use permute(0, 3, 1, 2), and in_channels of the number of colours"),
+        location=seen.location,
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from msgspec.structs import replace
 
 from recipe_check import (
+    Location,
     Meta,
     NotApplicable,
     Status,
@@ -52,7 +53,8 @@ class InitialLoss:
 
     Cost
     ----
-    4 forward passes, 12 where the model comes from a factory.
+    None of its own: it reads the shared trace (4 F, 4 B). 12 forward passes where the model comes
+    from a factory.
 
     Known limits
     ------------
@@ -78,7 +80,7 @@ class InitialLoss:
         stage="skeleton",
         title="The loss starts at chance",
         fail_title="The loss does not start at chance",
-        cost="4 to 12 F",
+        cost="0 (shared trace) or 12 F",
     )
     high: float = 1.6  # ratio; 95 % of 181 sound architectures are below 1.62
     high_regression: float = 4.0  # ratio; outputs as wide as the targets alone give 2
@@ -119,7 +121,7 @@ class InitialLoss:
             expected=f"{expected:.4g}" + formula(seen, expected),
             causes=causes_of_level(seen, measured, expected) if bad else (),
             fix=fix_of(seen, measured, expected) if bad else None,
-            location=seen.location if bad else None,
+            location=_location(seen) if bad else None,
             values={"measured": measured, "expected": expected, "logit_std": seen.spread},
             details=(plot_level(seen, expected),),
         )
@@ -145,6 +147,10 @@ class InitialLoss:
                 "it is pretrained, or can see the label"
             )
         return Status.PASS, f"the loss starts at {measured:.4g}, chance is {expected:.4g}"
+
+
+def _location(seen: LossLevel) -> Location | None:
+    return (seen.broken.location if seen.broken else None) or seen.location
 
 
 def _far(measured: float, expected: float, ratio: float, what: str) -> str:

@@ -9,15 +9,15 @@ from recipe_check import (
     Cause,
     CauseState,
     Fix,
-    Line,
-    Mark,
+    Location,
     Meta,
-    Series,
     Status,
     Verdict,
 )
 
 from ._arm_values import Arm, Arms, faster, gain
+from ._arm_views import FIX, plot
+from ._rerun_arms import TwoRuns, judge_two_runs, see_two_runs
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -46,11 +46,15 @@ class InputIndependentBaseline:
     learned as slowly as shuffled ones). fail: not so, although the real arm learned its training
     batches by heart (30 % below the zeroed arm), or could not fit even one batch; or zeroed
     inputs get 15 % below the cost of knowing only the class frequencies: something else carries
-    the label. warn: undecided when the steps ended.
+    the label; training samples that were held out are told apart, validation samples only where
+    their classes are renamed. warn: undecided when the steps ended; another mistake comes first
+    (inputs not scaled, samples that mix); validation samples at chance, held-out training samples
+    not.
 
     Cost
     ----
-    20 to 400 training steps for each of three arms, and a look at the held-out batches every 20.
+    20 to 400 training steps for each of three arms, and a look at the held-out batches every 20;
+    400 more where held-out validation data are not reached.
 
     Known limits
     ------------
@@ -109,9 +113,16 @@ class InputIndependentBaseline:
         """Undecided, or misaligned with a trace of a signal."""
         diagnosis = self._diagnosis(seen)
         share, t = gain(seen.real.best, seen.permuted.best)
+        if diagnosis == "elsewhere":
+            return False
         return diagnosis == "undecided" or (diagnosis == "misaligned" and (share > 0 or t > 0))
 
-    def judge(self, seen: Arms) -> Verdict:
+    def observe(self, lab: Lab) -> TwoRuns:
+        return see_two_runs(lab)
+
+    def judge(self, seen: Arms | TwoRuns) -> Verdict:
+        if isinstance(seen, TwoRuns):
+            return judge_two_runs(seen)
         status, message = self._decide(seen)
         real, zeros, permuted = (a.best.mean for a in (seen.real, seen.zeros, seen.permuted))
         bad = status is not Status.PASS
@@ -121,13 +132,19 @@ class InputIndependentBaseline:
             measured=f"{real:.3g} real, {zeros:.3g} zeros, {permuted:.3g} shuffled",
             expected="real lowest",
             causes=self._causes(seen) if bad else (),
-            fix=Fix(text=_FIX[self._diagnosis(seen)]) if bad else None,
-            location=seen.location if bad and self._diagnosis(seen) == "misaligned" else None,
+            fix=Fix(text=self._fix(seen)) if bad else None,
+            location=self._place(seen) if bad else None,
             values={"real": real, "zeros": zeros, "permuted": permuted,
                     "t_zeros": gain(seen.real.best, seen.zeros.best)[1],
                     "t_permuted": gain(seen.real.best, seen.permuted.best)[1]},
-            details=(_plot(seen),),
+            details=(plot(seen),),
         )  # fmt: skip
+
+    def _place(self, seen: Arms) -> Location | None:
+        diagnosis = self._diagnosis(seen)
+        if diagnosis == "elsewhere" and seen.culprit is not None:
+            return seen.culprit.location
+        return seen.location if diagnosis == "misaligned" else None
 
     def _leaks(self, seen: Arms) -> bool:
         if seen.prior is None or not seen.all_inputs_blank:
@@ -142,6 +159,8 @@ class InputIndependentBaseline:
                 f"with all inputs zeroed the held-out loss is {zeros:.3g}, below the "
                 f"{seen.prior:.3g} of the class frequencies: something else carries the label"
             )
+        if diagnosis == "elsewhere" and seen.culprit is not None:
+            return seen.culprit.status, f"held-out loss {real:.3g}: {seen.culprit.message}"
         if diagnosis == "learns":
             return Status.PASS, f"real inputs reach {real:.3g} on held-out data, zeros {zeros:.3g}"
         if diagnosis == "related":
@@ -171,13 +190,16 @@ class InputIndependentBaseline:
             return "leak"
         if self._decided(seen):
             return "learns"
+        if seen.culprit is not None and seen.culprit.early:
+            return "elsewhere"
         train, control = seen.real.rounds[-1].train, seen.zeros.rounds[-1].train
         share, t = gain(seen.real.best, seen.permuted.best)
-        signal = share >= self.min_gain or t > self.t_hint
+        known = gain(seen.real.best, seen.zeros.best)[1]  # a signal beats both controls
+        signal = share >= self.min_gain or min(t, known) > self.t_hint
         if faster(seen.real, seen.permuted, control) >= self.faster:
             return "related"
         if control - train >= self.memorised * abs(control) and not signal:
-            return "misaligned"
+            return "misaligned" if seen.culprit is None else "elsewhere"
         return "ignored" if seen.batch_progress < 0.5 else "undecided"
 
     def _causes(self, seen: Arms) -> tuple[Cause, ...]:
@@ -188,7 +210,13 @@ class InputIndependentBaseline:
             "leak": "the label leaks through something other than the inputs",
         }
         checks = {"ignored": "overfit-one-batch"}
-        return tuple(
+        culprit = seen.culprit if diagnosis == "elsewhere" else None
+        other = (
+            ()
+            if culprit is None
+            else (Cause(title=culprit.title, state=CauseState.MATCHES, check=culprit.check),)
+        )
+        return other + tuple(
             Cause(
                 title=title,
                 state=CauseState.MATCHES if key == diagnosis else CauseState.RULED_OUT,
@@ -197,6 +225,11 @@ class InputIndependentBaseline:
             )
             for key, title in titles.items()
         )
+
+    def _fix(self, seen: Arms) -> str:
+        diagnosis = self._diagnosis(seen)
+        elsewhere = diagnosis == "elsewhere" and seen.culprit is not None
+        return seen.culprit.fix if elsewhere and seen.culprit else FIX[diagnosis]
 
     def _evidence(self, seen: Arms, key: str) -> str:
         if key == "misaligned":
@@ -209,31 +242,3 @@ class InputIndependentBaseline:
             return f"one batch was fitted {seen.batch_progress:.0%} of the way"
         prior = "unknown" if seen.prior is None else f"{seen.prior:.3g}"
         return f"zeros {seen.zeros.best.mean:.3g}, class frequencies {prior}"
-
-
-_FIX = {
-    "misaligned": "shuffle inputs and labels with the same permutation, and look at pairs of them",
-    "ignored": "fix overfit-one-batch first",
-    "leak": "look for the label in lengths, masks, the order of samples, or batch statistics",
-    "undecided": "run again with more steps, or check that the inputs can predict the labels",
-    "learns": "",
-}
-
-
-def _plot(seen: Arms) -> Series:
-    marks = () if seen.prior is None else (Mark(name="class frequencies", value=seen.prior),)
-    return Series(
-        title="Held-out loss of the three fits",
-        x_label="training step",
-        y_label="held-out loss",
-        lines=tuple(
-            Line(
-                name=arm.name,
-                x=tuple(float(r.step) for r in arm.rounds),
-                y=tuple(r.mean for r in arm.rounds),
-            )
-            for arm in (seen.real, seen.zeros, seen.permuted)
-        ),
-        marks=marks,
-        caption="Real inputs must end lowest",
-    )

@@ -39,6 +39,8 @@ class Inputs:
     spread: float  # largest against smallest deviation of a channel that varies
     validation: tuple[float, float] | None  # mean and deviation, None without such a loader
     location: Location | None
+    reversed: float = 0.0  # validation channels: distance of means, and how the reverse order fits
+    swapped: bool = False  # every column has |mean - 1| = deviation
 
     @property
     def size(self) -> float:
@@ -66,7 +68,10 @@ class InputScale:
     or a mean more than three deviations away: another preprocessing. warn: twice, or one deviation;
     what reaches the first weights has a mean or deviation above 10 (a standardised table has 1,
     raw digits of 0..16 have 6, raw pixels 70) or below 0.01 (scaled twice); one channel of an image
-    or one column of a table varies 20 or 10,000 times less than another.
+    or one column of a table varies 20 or 10,000 times less than another; the means of the
+    validation images' channels are 0.2 deviations off, but fit (to a quarter of that) in the
+    reverse order; |mean - 1| is the deviation in every column (to 3 %, three columns at least
+    whose deviation is not 1): mean and deviation were swapped.
 
     Cost
     ----
@@ -104,6 +109,7 @@ class InputScale:
     smallest: float = 0.01  # likewise; columns of unit norm (scikit-learn's diabetes) have 0.048
     channels: float = 20.0  # ratio of deviations between image channels
     columns: float = 1e4  # likewise between columns of a table; rare one-hot columns reach 300
+    channel_shift: float = 0.2  # training deviations between the means of a colour channel
     shifted: float = 1.0  # training deviations between the means of both loaders: warn
     apart: float = 3.0  # likewise: fail
 
@@ -128,9 +134,23 @@ class InputScale:
         )
 
     def _decide(self, seen: Inputs) -> tuple[Status, str, str]:
-        shift = self._validation(seen)
+        shift = self.validation_shift(seen)
         if shift is not None:
             return shift
+        if seen.reversed >= self.channel_shift:
+            return (
+                Status.WARN,
+                "the channels of the validation images are in another order: their means differ "
+                f"by {seen.reversed:.2g} deviations, and fit when read backwards (BGR for RGB)",
+                "read training and validation images with the same channel order",
+            )
+        if seen.swapped:
+            return (
+                Status.WARN,
+                "mean and deviation were swapped when the inputs were standardised: in every "
+                "column |mean - 1| is the deviation, as (x - std) / mean makes it",
+                "subtract the mean, and divide by the deviation",
+            )
         if seen.size > self.largest:
             return Status.WARN, _too_large(seen), _scaling(seen)
         if seen.size < self.smallest:
@@ -149,7 +169,8 @@ class InputScale:
             )
         return Status.PASS, f"inputs have mean {seen.mean:.2g} and deviation {seen.std:.2g}", ""
 
-    def _validation(self, seen: Inputs) -> tuple[Status, str, str] | None:
+    def validation_shift(self, seen: Inputs) -> tuple[Status, str, str] | None:
+        """Status, message and fix where both loaders scale differently."""
         if seen.validation is None:
             return None
         mean, std = seen.validation
@@ -182,10 +203,15 @@ class InputScale:
             ),
             Cause(
                 title="validation data is preprocessed differently from training data",
-                state=state_of(self._validation(seen) is not None)
+                state=state_of(self.validation_shift(seen) is not None)
                 if seen.validation
                 else CauseState.NOT_TESTED,
             ),
+            Cause(
+                title="channels in another order (BGR for RGB)",
+                state=state_of(seen.reversed >= self.channel_shift),
+            ),
+            Cause(title="mean and deviation were swapped", state=state_of(seen.swapped)),
         )
 
 

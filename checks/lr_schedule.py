@@ -44,6 +44,9 @@ class Plan:
     early: bool = False  # a break or return can end the training before its last epoch
     built_for: int = 0  # total_steps of the scheduler, 0 where it has none
     calls: int = 0  # that the planned training makes
+    slip: tuple[str, str] = ("", "")  # what is wrong whatever the rates are, and the fix
+    made: Location | None = None  # the line that made the scheduler
+    every: int = 1  # so many batches or epochs make one step of the scheduler
 
     @property
     def peak(self) -> float:
@@ -81,7 +84,8 @@ class LrSchedule:
     10 %, step decay by ten at two thirds and eight ninths 11 %); the scheduler raises before the
     training is over. warn: more than a quarter; a warm-up that takes more than half of the
     training; a cosine without restarts whose T_max is short of the training, so that the rate rises
-    again.
+    again; a scheduler that the loop never steps, or of another optimizer with the same weights; a
+    ReduceLROnPlateau whose mode does not fit what it is given.
 
     Cost
     ----
@@ -89,7 +93,7 @@ class LrSchedule:
 
     Known limits
     ------------
-    ReduceLROnPlateau depends on the loss: it is only said to be there. Where the loop cannot be
+    ReduceLROnPlateau depends on the loss: only its mode is looked at. Where the loop cannot be
     read, a scheduler is taken to step once an epoch, and nothing but a rate of zero fails. Steps
     under a condition, with arguments (`step(epoch + i / n)`) or of several schedulers, and loops
     over a part of the loader cannot be counted; of a training that can end early only the first
@@ -138,14 +142,18 @@ class LrSchedule:
             expected=f"below {self.low:.0%}",
             causes=self._causes(seen) if bad else (),
             fix=Fix(text=fix) if fix else None,
-            location=seen.location if bad else None,
+            location=self._line(seen) if bad else None,
             values={"peak": seen.peak, "tiny": seen.tiny},
             details=(_plot(seen),) if seen.rates else (),
         )
 
     def _decide(self, seen: Plan) -> tuple[Status, str, str]:
+        if seen.slip[0]:
+            return Status.WARN, f"{seen.name}: {seen.slip[0]}", seen.slip[1]
         when = {True: "every batch", False: "every epoch", None: "every epoch (assumed)"}
-        how = f"{seen.name}, stepped {when[seen.per_batch]} for {seen.epochs} epochs"
+        many = f"every {seen.every} {'batches' if seen.per_batch else 'epochs'}"
+        often = when[seen.per_batch] if seen.every == 1 else many
+        how = f"{seen.name}, stepped {often} for {seen.epochs} epochs"
         sure = seen.known and not seen.early
         if seen.error and not (seen.early and len(seen.rates) > seen.batches):
             status = Status.FAIL if seen.known else Status.WARN
@@ -186,6 +194,13 @@ class LrSchedule:
             )
         return Status.PASS, f"{how}: from {seen.rates[0]:.3g} over {seen.peak:.3g} to " \
             f"{seen.rates[-1]:.3g}", ""  # fmt: skip
+
+    def _line(self, seen: Plan) -> Location | None:
+        """`scheduler.step()` where it is called too often or too seldom, else the scheduler."""
+        often = seen.per_batch is not False and seen.tiny > self.low
+        seldom = seen.built_for > 2 * seen.calls
+        first = seen.location if (often or seldom) and not seen.slip[0] else seen.made
+        return first or seen.location
 
     def _vanishes(self, seen: Plan, how: str) -> tuple[Status, str, str]:
         start = next(i for i, r in enumerate(seen.rates) if r < 0.01 * seen.peak)

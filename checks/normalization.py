@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recipe_check import Cause, Fix, Location, Meta, Status, Table, Verdict
+from recipe_check import Cause, CauseState, Fix, Location, Meta, Status, Table, Verdict
 
 from ._tested import state_of
 
@@ -26,12 +26,24 @@ class Norm:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """Something that is normalised over the wrong values."""
+
+    title: str
+    text: str
+    fix: str
+    location: Location | None
+    certain: bool
+
+
+@dataclass(frozen=True)
 class Norms:
-    """The layers, the number of samples in a batch, and what one sample alone raises."""
+    """The layers, the number of samples in a batch, and what is normalised over wrong values."""
 
     layers: tuple[Norm, ...]
     rows: int
     location: Location | None
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +54,8 @@ class Normalization:
     ----------------
     For each batch-normalisation layer in training mode: how many samples and positions its
     statistics are taken over, its momentum, and whether the layer before it has a bias, which it
-    cancels.
+    cancels. For layer, group and instance normalisation: over how many values. For attention: on
+    which keys the weights lie, and over which axis they add up to one.
 
     Why it matters
     --------------
@@ -53,16 +66,20 @@ class Normalization:
     --------------
     warn: batches of at most 4 samples (the error of ResNets with batch normalisation rises by 10
     points from 32 to 2 samples); a momentum of 0.9 or more (torch counts the share of the new
-    batch: Keras' 0.99 is 0.01 here). A bias that is cancelled is only noted.
+    batch: Keras' 0.99 is 0.01 here) or of 0 with statistics that were never filled; an eps of 0.1
+    or more; batch normalisation as the last step before a regression loss; a softmax over scores
+    between activations whose weights are then summed over another axis. fail: a layer that
+    normalises a single value, so that every output is its bias; attention that goes to padding
+    alone (an inverted mask). A bias that is cancelled is only noted.
 
     Cost
     ----
-    None of its own: the shared trace.
+    1 forward pass beside the shared trace.
 
     Known limits
     ------------
-    Frozen layers and layers in eval mode are left out. Group, layer and instance normalisation need
-    no batch.
+    Frozen layers and layers in eval mode are left out. Padding is told from the tokens: one that
+    stands nowhere but at the ends of rows.
 
     Example
     -------
@@ -81,10 +98,9 @@ class Normalization:
     meta: ClassVar[Meta] = Meta(
         id="normalization",
         stage="model",
-        severity="warning",
         title="Normalisation has enough samples",
         fail_title="Normalisation lacks samples",
-        cost="0 (shared trace)",
+        cost="1 F",
         preset="quick",
     )
     samples: int = 4  # in a batch (Wu & He 2018: 2 to 4 lose 3 to 10 points)
@@ -96,6 +112,8 @@ class Normalization:
         return see_norms(lab)
 
     def judge(self, seen: Norms) -> Verdict:
+        if seen.problems:
+            return _wrong(seen)
         few = seen.rows <= self.samples
         fast = [n for n in seen.layers if n.momentum is not None and n.momentum >= self.momentum]
         noted = [n for n in seen.layers if n.biased]
@@ -126,6 +144,24 @@ class Normalization:
             values={"rows": seen.rows},
             details=(_table(seen),),
         )
+
+
+def _wrong(seen: Norms) -> Verdict:
+    first = min(seen.problems, key=lambda p: not p.certain)
+    return Verdict(
+        status=Status.FAIL if first.certain else Status.WARN,
+        message="; ".join(dict.fromkeys(p.text for p in (first, *seen.problems))),
+        measured=first.title,
+        expected="each over the values that belong together",
+        causes=tuple(
+            Cause(title=title, state=CauseState.MATCHES)
+            for title in dict.fromkeys(p.title for p in (first, *seen.problems))
+        ),
+        fix=Fix(text=first.fix),
+        location=first.location,
+        values={"rows": seen.rows},
+        details=(_table(seen),) if seen.layers else (),
+    )
 
 
 def _causes(few: bool, fast: bool) -> tuple[Cause, ...]:

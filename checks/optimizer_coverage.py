@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recipe_check import Fix, Location, Meta, Status, Verdict
+from recipe_check import Cause, Fix, Location, Meta, Status, Verdict
+
+from ._tested import state_of
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -20,6 +22,8 @@ class Coverage:
     missing: tuple[str, ...]
     missing_share: float
     foreign: int
+    twice: int = 0  # tensors that stand in the groups more than once
+    still: tuple[str, ...] = ()  # names in a group whose rate is zero, while others have one
     location: Location | None = None  # the line that made the optimizer
 
 
@@ -40,7 +44,9 @@ class OptimizerCoverage:
     --------------
     fail: the optimizer holds none of the model's trainable parameters, or holds parameters of
     another model while trainable ones are missing, or misses trainable weights that get a
-    gradient and make up more than half of the model. warn: it misses others that get a gradient.
+    gradient and make up more than half of the model. warn: it misses others that get a gradient;
+    a tensor stands in it twice (each step moves it twice); a group has a rate of zero that no
+    schedule and no line raises, while others have one.
 
     Cost
     ----
@@ -81,6 +87,8 @@ class OptimizerCoverage:
         return see_coverage(lab)
 
     def judge(self, seen: Coverage) -> Verdict:
+        if not seen.missing and not seen.foreign and (seen.twice or seen.still):
+            return _held_badly(seen)
         if not seen.missing and not seen.foreign:
             return Verdict(
                 status=Status.PASS,
@@ -107,3 +115,26 @@ class OptimizerCoverage:
             location=seen.location,
             values={"missing_share": seen.missing_share},
         )
+
+
+def _held_badly(seen: Coverage) -> Verdict:
+    """Everything is held, but not as it should be."""
+    text = f"{seen.twice} tensors stand in the optimizer twice: every step moves them twice"
+    fix = "give each parameter once: list(dict.fromkeys(parameters))"
+    if not seen.twice:
+        names = ", ".join(seen.still[:4]) + (" …" if len(seen.still) > 4 else "")
+        text = f"{len(seen.still)} tensors are in a group whose learning rate is zero: {names}"
+        fix = "give the group a rate, or freeze what is meant to stay"
+    return Verdict(
+        status=Status.WARN,
+        message=text,
+        measured=f"{seen.twice} twice, {len(seen.still)} at rate zero",
+        expected="each once, with a rate",
+        causes=(
+            Cause(title="a parameter is given twice", state=state_of(bool(seen.twice))),
+            Cause(title="a group's rate is zero", state=state_of(bool(seen.still))),
+        ),
+        fix=Fix(text=fix),
+        location=seen.location,
+        values={"twice": seen.twice, "still": len(seen.still)},
+    )

@@ -6,12 +6,20 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recipe_check import Cause, Fix, Line, Location, Meta, Series, Status, Verdict
+from recipe_check import Cause, CauseState, Fix, Line, Location, Meta, Series, Status, Verdict
 
 from ._tested import state_of
 
 if TYPE_CHECKING:
     from recipe_check import Lab
+
+
+@dataclass(frozen=True)
+class Oddity:
+    """A hyper-parameter that stands out: a cause in a few words, and what shows it."""
+
+    title: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,8 @@ class Descent:
     growth: float
     momentum: float = 0.0  # SGD's momentum or Adam's first beta
     location: Location | None = None  # the line that made the optimizer
+    odd: tuple[Oddity, ...] = ()  # by their values alone
+    tested: tuple[tuple[Oddity, bool], ...] = ()  # whether the run with the default went well
 
     @property
     def end(self) -> float:
@@ -59,11 +69,15 @@ class OptimizerLearns:
     fail: the loss becomes infinite or NaN, or ends above its start by half, or the weights
     grow or shrink tenfold while it makes less than half of the way that Adam makes. warn: it
     makes less than a twentieth of that way. fail, without a comparison: a rate of zero without a
-    schedule; a momentum (or first beta) of 1 or more.
+    schedule; a momentum (or first beta) of 1 or more. warn, whatever the loss does: betas whose
+    first, squared, exceeds the root of the second; a momentum of 0.995 or more; a weight decay that
+    shrinks the weights by more than 1/200 a step; a rate that divides itself by ten within the run.
+    Where the run goes badly, values far from their default (weight decay, eps, betas, momentum,
+    dampening, maximize) are put back one at a time: what then makes half of Adam's way is named.
 
     Cost
     ----
-    60 training steps, 120 where they are compared.
+    60 training steps, 120 where they are compared, and 60 for each value put back (at most 3).
 
     Known limits
     ------------
@@ -81,7 +95,7 @@ class OptimizerLearns:
     Sources
     -------
     Smith 2017 (learning-rate range test); Karpathy, A Recipe for Training Neural Networks (2019);
-    SageMaker Debugger rule LossNotDecreasing.
+    SageMaker Debugger rule LossNotDecreasing; Kingma & Ba 2015, 4 (betas).
     """
 
     meta: ClassVar[Meta] = Meta(
@@ -89,7 +103,7 @@ class OptimizerLearns:
         stage="training",
         title="The optimizer lowers the loss",
         fail_title="The optimizer does not lower the loss",
-        cost="60 to 120 S",
+        cost="60 to 300 S",
         needs=frozenset({"optimizer"}),
         preset="default",
         seeded=True,
@@ -103,9 +117,14 @@ class OptimizerLearns:
 
         return see_descent(lab, self.steps)
 
+    def observe(self, lab: Lab) -> Descent:
+        from ._rerun_fit import descent_observed
+
+        return descent_observed(lab)
+
     def borderline(self, seen: Descent) -> bool:
         """Finite, and within a factor of two of the least share of Adam's way."""
-        if self._decide(seen)[0] is Status.PASS or not math.isfinite(seen.end):
+        if self._run(seen)[0] is Status.PASS or not math.isfinite(seen.end) or seen.momentum >= 1:
             return False
         adams = max(seen.start - seen.reference_end, 1e-12)
         return seen.growth <= 10 and (seen.start - seen.end) / adams > self.least / 2
@@ -128,6 +147,13 @@ class OptimizerLearns:
         )
 
     def _decide(self, seen: Descent) -> tuple[Status, str]:
+        status, text = self._run(seen)
+        named = next((o.text for o, helped in seen.tested if helped), "")
+        if status is Status.PASS and seen.odd:
+            return Status.WARN, "; ".join(dict.fromkeys(o.text for o in seen.odd))
+        return status, f"{text}: {named}" if named and status is not Status.PASS else text
+
+    def _run(self, seen: Descent) -> tuple[Status, str]:
         start = seen.start
         if not all(math.isfinite(loss) for loss in seen.own):
             return Status.FAIL, f"{seen.name} makes the loss infinite within {self.steps} steps"
@@ -155,6 +181,22 @@ class OptimizerLearns:
 
 
 def _causes(seen: Descent) -> tuple[Cause, ...]:
+    found = {o.title: (True, o.text) for o in seen.odd}
+    for odd, helped in seen.tested:
+        if odd.title not in found:
+            text = odd.text if helped else "the run with the default goes no better"
+            found[odd.title] = (helped, text)
+    tested = tuple(
+        Cause(title=title, state=state_of(matches), evidence=text)
+        for title, (matches, text) in sorted(found.items(), key=lambda item: not item[1][0])
+    )
+    return tested + tuple(c for c in _usual_causes(seen, tested) if c.title not in found)
+
+
+def _usual_causes(seen: Descent, tested: tuple[Cause, ...]) -> tuple[Cause, ...]:
+    way, adams = seen.start - seen.end, seen.start - seen.reference_end
+    flat = 0.02 * abs(seen.start)  # noise of a loss that does not move
+    explained = any(c.state is CauseState.MATCHES for c in tested)
     return (
         Cause(
             title="the learning rate is zero",
@@ -166,7 +208,18 @@ def _causes(seen: Descent) -> tuple[Cause, ...]:
         ),
         Cause(
             title="the learning rate is too high",
-            state=state_of(seen.growth > 10 or not seen.end <= seen.start),
+            state=state_of((seen.growth > 10 or not way >= -flat) and not explained),
+            evidence=f"weights change {seen.growth:.2g}-fold, lr {seen.rate:g}",
+        ),
+        Cause(
+            title="the learning rate is too low",
+            state=state_of(
+                bool(seen.reference)
+                and 0.9 < seen.growth < 1.1
+                and -flat <= way < 0.2 * adams
+                and seen.rate > 0
+                and not explained
+            ),
             evidence=f"weights change {seen.growth:.2g}-fold, lr {seen.rate:g}",
         ),
         Cause(

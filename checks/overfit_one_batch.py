@@ -11,16 +11,14 @@ from recipe_check import (
     CauseState,
     Fix,
     Images,
-    Line,
     Location,
-    Mark,
     Meta,
-    Series,
     Status,
     Table,
     Verdict,
-    thin,
 )
+
+from ._fit_views import details_of
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -30,8 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One run at one learning rate: losses by step, the final level, share of labels right
-    (NaN where there are no labels), share of the way to the floor."""
+    """One run of Adam at one learning rate (NaN: the script's own optimizers): losses by step,
+    the final level, share of labels right (NaN where there are no labels), share of the way to
+    the floor."""
 
     rate: float
     losses: tuple[float, ...]
@@ -39,6 +38,10 @@ class Attempt:
     accuracy: float
     progress: float
     predictions: tuple[Table, ...] = ()  # of the first samples by step, for classes
+
+    @property
+    def name(self) -> str:
+        return "its own optimizer" if math.isnan(self.rate) else f"Adam {self.rate:g}"
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class BatchFit:
     labels: tuple[tuple[str, str], ...]
     causes: tuple[TestedCause, ...]
     filters: tuple[Images, ...] = ()  # of the first convolution
+    hurried: bool = False  # the clock ended the best run, before its steps or a plateau did
 
     @property
     def start(self) -> float:
@@ -86,14 +90,15 @@ class OverfitOneBatch:
     --------------
     Progress is the share of the way from the first loss to the floor. pass: at least 0.95, or all
     labels right and a tenth of the way (scores that are bounded, such as cosines, go no further).
-    warn: 0.5 to 0.95; less where the last layer trains and most weights are frozen (a linear
-    probe may be unable to fit); losses without a known floor that hardly fall. fail: below 0.5,
-    or not a number.
+    warn: 0.5 to 0.95; less where the time was up early and no cause matches, or where the last
+    layer trains and most weights are frozen (a linear probe may be unable to fit); losses without
+    a known floor that hardly fall (dense regression with more numbers than weights has none).
+    fail: below 0.5, or not a number.
 
     Cost
     ----
-    10 to 300 training steps on 16 samples at each of up to three rates; stops at the first
-    success and when the curve cannot make it any more.
+    5 to 300 training steps on 16 samples at each of up to three rates, a look at the labels every
+    ten; stops at the step that is enough and when the curve cannot make it any more.
 
     Known limits
     ------------
@@ -118,7 +123,7 @@ class OverfitOneBatch:
         stage="skeleton",
         title="Learns one batch by heart",
         fail_title="Cannot learn one batch by heart",
-        cost="10 to 900 S",
+        cost="5 to 900 S",
         after=("initial-loss", "gradient-norms", "dead-relu", "batch-dependency"),
         preset="default",
         seeded=True,
@@ -134,6 +139,11 @@ class OverfitOneBatch:
         from ._batch_fit import fit_batch
 
         return fit_batch(lab, self.steps, self.seconds, self.enough)
+
+    def observe(self, lab: Lab) -> BatchFit:
+        from ._rerun_fit import fit_observed
+
+        return fit_observed(lab)
 
     def borderline(self, seen: BatchFit) -> bool:
         """Near what passes, or near what fails, and nothing tested explains it."""
@@ -156,7 +166,7 @@ class OverfitOneBatch:
             fix=Fix(text=matching[0].fix) if bad and matching else None,
             location=_location(matching) if bad else None,
             values={"start": seen.start, "final": seen.best.final, "progress": seen.progress},
-            details=_details(seen),
+            details=details_of(seen),
         )
 
     def _status(self, seen: BatchFit) -> Status:
@@ -172,7 +182,9 @@ class OverfitOneBatch:
         if seen.floor is None:
             return Status.PASS if seen.progress >= self.falls else Status.WARN
         probe = seen.head_trains and seen.frozen_share > 0.5
-        return Status.WARN if seen.progress >= self.least or probe else Status.FAIL
+        explained = any(c.cause.state is CauseState.MATCHES for c in seen.causes)
+        unproven = probe or (seen.hurried and not explained)
+        return Status.WARN if seen.progress >= self.least or unproven else Status.FAIL
 
 
 def _message(seen: BatchFit, status: Status) -> str:
@@ -185,7 +197,7 @@ def _message(seen: BatchFit, status: Status) -> str:
         return f"the loss becomes {seen.best.final} while one batch is fitted"
     if seen.floor is None:
         return f"the loss hardly falls on one batch: {fell}{right}"
-    note = ""
+    note = f"; time was up after {steps} steps" if seen.hurried else ""
     if seen.head_trains and seen.frozen_share > 0.5:
         note = f"; {seen.frozen_share:.0%} of the weights are frozen, which may be why"
     return (
@@ -206,41 +218,9 @@ def _expected(seen: BatchFit, enough: float) -> str:
 
 
 def _rates(seen: BatchFit) -> Cause:
-    tried = ", ".join(f"{a.rate:g} → {a.final:.3g}" for a in seen.attempts)
-    return Cause(title="the learning rate", state=CauseState.RULED_OUT, evidence=f"Adam {tried}")
+    tried = ", ".join(f"{a.name} → {a.final:.3g}" for a in seen.attempts)
+    return Cause(title="the learning rate", state=CauseState.RULED_OUT, evidence=tried)
 
 
 def _location(matching: list[TestedCause]) -> Location | None:
     return next((c.location for c in matching if c.location is not None), None)
-
-
-def _details(seen: BatchFit) -> tuple[Series | Table | Images, ...]:
-    lines = tuple(
-        Line(
-            name=f"Adam {attempt.rate:g}",
-            x=thin([float(i) for i in range(len(attempt.losses))]),
-            y=thin(attempt.losses),
-        )
-        for attempt in seen.attempts
-    )
-    marks = []
-    if seen.chance is not None:
-        marks.append(Mark(name="chance", value=seen.chance))
-    if seen.floor is not None:
-        marks.append(Mark(name="attainable", value=seen.floor))
-    curve = Series(
-        title="Loss on one batch",
-        x_label="step",
-        y_label="loss",
-        lines=lines,
-        marks=tuple(marks),
-        caption="The same samples at every step",
-    )
-    if not seen.labels:
-        return (curve, *seen.filters)
-    table = Table(
-        title="Labels and predictions after the fit",
-        columns=("sample", "label", "prediction"),
-        rows=tuple((i, label, guess) for i, (label, guess) in enumerate(seen.labels)),
-    )
-    return (curve, *(seen.best.predictions or (table,)), *seen.filters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, median_low
 from typing import TYPE_CHECKING, ClassVar
 
 from recipe_check import Bars, Cause, Fix, Location, Mark, Meta, Status, Verdict
@@ -41,6 +41,12 @@ class Updates:
         return median(move.ratio for move in self.moves)
 
     @property
+    def most(self) -> float:
+        """What at least half of the tensors move by: a tiny embedding before a norm may move by
+        many times its size, and is no verdict on the rest."""
+        return median_low(move.ratio for move in self.moves)
+
+    @property
     def stuck(self) -> float:
         """Share of the weights (by number) that a step should move and does not."""
         total = sum(move.size for move in self.moves)
@@ -64,7 +70,8 @@ class UpdateRatio:
     How it decides
     --------------
     fail: a weight is NaN after the step; the median ratio is above 10 (one step replaces the
-    weights ten times over). warn: above 2; below 1e-7 (float32 resolves 6e-8); at least half of
+    weights ten times over). warn: above 2; both only where at least half of the weights move by
+    their own size. warn: below 1e-7 (float32 resolves 6e-8); at least half of
     the weights have a gradient and do not move at all, as in bfloat16 with a small rate. The usual
     band of 1e-4 to 1e-1 is only drawn: wide layers under Adam start above it and warm-ups below.
 
@@ -101,6 +108,7 @@ class UpdateRatio:
     )
     broken: float = 10.0  # median ratio
     large: float = 2.0  # likewise; Adam 1e-3 on rows of 4,096 weights starts at 0.1, Adagrad at 1
+    replaced: float = 1.0  # ratio: a step as large as the weight itself
     small: float = 1e-7  # float32 resolves 6e-8
     stuck: float = 0.5  # share of the weights
 
@@ -130,7 +138,7 @@ class UpdateRatio:
         if broken:
             return Status.FAIL, f"{how} makes {broken[0]} not finite", "lower the learning rate"
         goal = f"try a learning rate near {seen.rate * 1e-3 / max(seen.middle, 1e-30):.1g}"
-        if seen.middle > self.large:
+        if seen.middle > self.large and seen.most > self.replaced:
             status = Status.FAIL if seen.middle > self.broken else Status.WARN
             return status, f"{how} moves the weights by {seen.middle:.3g} times their size", goal
         if seen.stuck >= self.stuck:

@@ -21,6 +21,8 @@ class Starts:
     all_symmetric: bool
     copies: tuple[tuple[str, ...], ...]
     location: Location | None
+    scale: str = ""  # weights far larger or smaller than He's, '' for none
+    untied: tuple[tuple[str, ...], ...] = ()  # of the copies, those of an embedding and a layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +41,17 @@ class WeightInit:
 
     How it decides
     --------------
-    fail: a hidden weight (not the last, at least two rows) whose rows are all equal. warn:
-    tensors of the same shape that are equal (deep copies). Zero-initialised heads, branches and
-    low-rank adapters, where only some tensors are zero, pass.
+    fail: the first weight (of at least two rows), or every one but the last, has equal rows. warn:
+    tensors of the same shape that are equal (deep copies, or an embedding and an output layer that
+    were meant to share one tensor and got a copy); at least half of the layers, drawn by a line of
+    the user's own, start above 3 times He's deviation with outputs beyond 5, or below a hundredth
+    of it without a normalisation layer. Zero-initialised heads, branches and
+    low-rank adapters, where only some tensors are zero, pass, also a first weight of zeros that
+    the signal passes by (RWKV).
 
     Cost
     ----
-    None: no pass of the model.
+    None, or one forward pass where the first weight is zero.
 
     Known limits
     ------------
@@ -70,7 +76,7 @@ class WeightInit:
         stage="model",
         title="Weights start different",
         fail_title="Weights start identical",
-        cost="0",
+        cost="0 to 1 F",
         preset="quick",
     )
 
@@ -91,6 +97,17 @@ class WeightInit:
                 location=seen.location,
                 fix=Fix(text="use the default (random) initialisation"),
             )
+        if seen.untied:
+            names = " = ".join(seen.untied[0])
+            return Verdict(
+                status=Status.WARN,
+                message=f"{names} start equal but are two tensors: a copy ties nothing, they go "
+                "apart with the first step",
+                measured=f"{len(seen.untied)} groups of copies",
+                expected="one tensor, or different ones",
+                location=seen.location,
+                fix=Fix(text="share the parameter itself: head.weight = embedding.weight"),
+            )
         if seen.copies:
             names = "; ".join(" = ".join(group[:4]) for group in seen.copies[:3])
             return Verdict(
@@ -100,6 +117,15 @@ class WeightInit:
                 expected="0",
                 location=seen.location,
                 fix=Fix(text="make each layer anew instead of deep-copying one"),
+            )
+        if seen.scale:
+            return Verdict(
+                status=Status.WARN,
+                message=f"{seen.scale}: signals grow or shrink with every layer",
+                measured=seen.scale,
+                expected="0.01 to 3 times He's deviation",
+                location=seen.location,
+                fix=Fix(text="nn.init.kaiming_normal_(weight), or torch's default"),
             )
         return Verdict(
             status=Status.PASS,

@@ -153,6 +153,26 @@ def test_the_size_of_the_first_step(lab_for, case) -> None:
     assert words in verdict.message
 
 
+class TinyEmbedding(nn.Module):
+    """Sound: rows of 1e-4 before a norm, and a head that starts as usual."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.norm, self.head = nn.Embedding(11, 16), nn.LayerNorm(16), nn.Linear(16, 3)
+        nn.init.uniform_(self.embed.weight, -1e-4, 1e-4)
+
+    def forward(self, x):
+        return self.head(self.norm(self.embed(x)).mean(1))
+
+
+def test_a_tiny_embedding_is_no_verdict_on_the_rest(lab_for) -> None:
+    model = made(TinyEmbedding)
+    batches = [(torch.randint(0, 11, (16, 4)), torch.randint(0, 3, (16,))) for _ in range(3)]
+    for rate, status in ((1e-3, Status.PASS), (10.0, Status.FAIL)):
+        lab = lab_for(model, batches, CE, ADAM(model.parameters(), rate))
+        assert judged(UpdateRatio(), lab).status is status
+
+
 def test_a_step_that_bfloat16_rounds_away(lab_for) -> None:
     batches = [(x.bfloat16(), y) for x, y in class_batches()]
     for rate, status in ((1e-6, Status.WARN), (1e-2, Status.PASS)):
@@ -227,3 +247,35 @@ def moving(*ratios: float, stuck: bool = False):
 )
 def test_judge_around_its_thresholds(check, seen, status) -> None:
     assert check.judge(seen).status is status
+
+
+class Sharpness(torch.optim.SGD):
+    """Looks at the loss a second time, at weights moved uphill; the first gradients are there."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        assert closure is not None, "requires closure"
+        held = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        old = [p.clone() for p in held]
+        for p in held:
+            p.add_(p.grad, alpha=0.05)
+        with torch.enable_grad():
+            closure()
+        for p, before in zip(held, old, strict=True):
+            p.copy_(before)
+        super().step()
+
+
+class Unwilling(torch.optim.SGD):
+    def step(self, closure=None):
+        raise ValueError("never")
+
+
+def test_an_optimizer_that_insists_on_a_closure(lab_for) -> None:
+    model = made(MLP)
+    lab = lab_for(model, class_batches(), CE, Sharpness(model.parameters(), 0.1))
+    assert judged(UpdateRatio(), lab).status is Status.PASS
+    assert lab.meter.needs_closure
+    lab = lab_for(model, class_batches(), CE, Unwilling(model.parameters(), 0.1))
+    with pytest.raises(ValueError, match="never"):
+        UpdateRatio().measure(lab)

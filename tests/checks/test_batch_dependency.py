@@ -222,3 +222,53 @@ def evidence(**changes) -> Dependency:
 )
 def test_judge_around_its_thresholds(changes, status) -> None:
     assert BatchDependency().judge(evidence(**changes)).status is status
+
+
+class Pointer(nn.Module):
+    """Sound: scores of two classes, of which the input rules one out for some samples."""
+
+    def __init__(self):
+        super().__init__()
+        self.score = nn.Linear(8, 3)
+
+    def forward(self, x):
+        scores = self.score(x)
+        return torch.cat([scores[:, :2], scores[:, 2:].masked_fill(x[:, :1] > 0, -math.inf)], 1)
+
+
+class MaskOfTheBatch(Pointer):
+    def forward(self, x):
+        scores = self.score(x)
+        return scores.masked_fill((scores == scores.max(0).values).roll(1, 0), -math.inf)  # BUG
+
+
+def test_masked_scores_are_compared(lab_for) -> None:
+    batches = [(x, torch.zeros(len(x), dtype=torch.long)) for x, _ in features()]
+    for kind, status in ((Pointer, Status.PASS), (MaskOfTheBatch, Status.FAIL)):
+        check = BatchDependency()
+        seen = check.measure(lab_for(made(kind), batches, nn.CrossEntropyLoss()))
+        assert check.judge(seen).status is status, kind
+
+
+class Sorted(nn.Module):
+    """Sound: its loader sorts each batch by length, and the layer insists on it."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = nn.GRU(4, 8, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, x, lengths):
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
+        return self.head(self.rnn(packed)[1][0])
+
+
+def test_a_batch_that_must_be_sorted_is_no_error(lab_for) -> None:
+    batches = [
+        (
+            (torch.randn(16, 16, 4), torch.arange(16, 0, -1).clamp(max=longest)),
+            torch.randint(0, 3, (16,)),
+        )
+        for longest in (16, 9, 5)
+    ]
+    with pytest.raises(NotApplicable, match="exchanged samples"):
+        BatchDependency().measure(lab_for(made(Sorted), batches, nn.CrossEntropyLoss()))

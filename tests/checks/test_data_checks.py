@@ -117,3 +117,12 @@ def test_a_loader_without_a_length_is_read_once(lab_for) -> None:
 )
 def test_judge_around_its_thresholds(check, seen, status) -> None:
     assert check.judge(seen).status is status
+
+
+def test_nodes_of_one_graph_are_no_samples(lab_for) -> None:
+    """Training and validation edges of the same nodes: the features are the same by design."""
+    nodes = torch.randn(30, 8)
+    graph = [(nodes, torch.randint(0, 30, (2, 40)))]
+    lab = lab_for(made(MLP), graph, nn.CrossEntropyLoss(), val_loader=graph)
+    with pytest.raises(NotApplicable, match="have no rows"):
+        Duplicates().measure(lab)

@@ -100,6 +100,23 @@ def test_tokens_and_made_targets_have_no_balance(lab_for) -> None:
         ClassBalance().measure(lab_for(made(MLP), class_batches(), contrastive))
 
 
+def test_placeholder_labels_of_a_training_step_are_no_classes(lab_for) -> None:
+    """Two views and a zero, as image folders give them; a loss on the zeros still counts."""
+
+    def agree(model, batch):
+        views, _ = batch
+        return -F.cosine_similarity(model(views[0]), model(views[1])).mean()
+
+    def classify(model, batch):
+        return F.cross_entropy(model(batch[0][0])[:, :2], batch[1])
+
+    batches = [((x, x + 0.1), torch.zeros(16, dtype=torch.long)) for x, _ in class_batches()]
+    with pytest.raises(NotApplicable, match="all the same"):
+        ClassBalance().measure(lab_for(made(MLP), batches, training_step=agree))
+    lab = lab_for(made(MLP), batches, training_step=classify)
+    assert judged(ClassBalance(), lab).status is Status.WARN
+
+
 def batched(x, y):
     x, y = torch.as_tensor(np.asarray(x), dtype=torch.float32), torch.as_tensor(np.asarray(y))
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(1))

@@ -55,15 +55,19 @@ def test_healthy_models_pass(lab_for, kind, batches) -> None:
     assert judged(lab_for, made(kind), batches).status is Status.PASS
 
 
-def test_the_share_is_that_of_a_plain_count(lab_for) -> None:
+@pytest.mark.parametrize("silent", [0, 1])
+def test_the_share_is_that_of_a_plain_count(lab_for, silent: int) -> None:
     model, batches = made(MLP), class_batches(20)
+    with torch.no_grad():
+        model.body.bias[:silent] = -20.0
     lab = lab_for(model, batches, nn.CrossEntropyLoss())
     seen = DeadRelu().measure(lab)[0]
-    used = lab.train_batches[: -(-256 // 16)]
+    rows = torch.cat([x for x, _ in lab.train_batches])
     with torch.no_grad():
-        fired = sum((model.body(x) > 0).sum(0) for x, _ in used)
-    assert seen.dead == int((fired == 0).sum())
-    assert seen.positions >= 256
+        fired = (model.body(rows[: seen.positions]) > 0).sum(0)
+    assert seen.dead == int((fired == 0).sum()) == silent
+    # more is read only where a unit did not fire: the four batches of the probe are 64 samples
+    assert seen.positions == (256 if silent else 64)
 
 
 def test_a_model_without_rectifiers_is_skipped(lab_for) -> None:
@@ -79,6 +83,8 @@ def test_a_model_without_rectifiers_is_skipped(lab_for) -> None:
         (90, 256, Status.WARN),
         (91, 256, Status.FAIL),
         (100, 255, Status.SKIP),
+        (1, 255, Status.SKIP),
+        (0, 64, Status.PASS),
     ],
 )
 def test_judge_around_its_thresholds(dead, positions, status) -> None:

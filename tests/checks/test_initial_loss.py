@@ -165,3 +165,54 @@ def level(measured: float, expected: float = 1.0, **changes) -> LossLevel:
 )
 def test_judge_around_its_thresholds(seen, status) -> None:
     assert InitialLoss().judge((seen,)).status is status
+
+
+class Masked(nn.Module):
+    """Nine scores, of which six are ruled out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(8, 9)
+
+    def forward(self, x):
+        return self.head(x * 0.01).index_fill(1, torch.arange(3, 9), -1e9)
+
+
+def test_classes_that_are_masked_out_are_not_counted(lab_for) -> None:
+    for loss in (
+        nn.CrossEntropyLoss(),
+        lambda out, y: F.nll_loss(out.log_softmax(1), y),
+        nn.CrossEntropyLoss(reduction="none"),
+    ):
+        verdict = judged(
+            lab_for, made(Masked), class_batches(), lambda o, y, f=loss: f(o, y).mean()
+        )
+        assert verdict.status is Status.PASS
+        assert float(verdict.expected.split()[0]) == pytest.approx(math.log(3), rel=1e-3)
+
+
+def test_a_bias_set_to_the_rate_of_a_rare_label_passes(lab_for) -> None:
+    rare = [(x, (torch.arange(len(x)) % 16 == 0).float()[:, None]) for x, _ in class_batches()]
+    for bias, status in ((-2.7, Status.PASS), (0.0, Status.PASS)):
+        model = small(1)
+        nn.init.constant_(model.head.bias, bias)
+        for loss in (
+            nn.BCEWithLogitsLoss(),
+            lambda out, y: F.binary_cross_entropy(out.sigmoid(), y),
+            lambda out, y: F.binary_cross_entropy_with_logits(out, y, reduction="none").mean(),
+        ):
+            assert judged(lab_for, model, rare, loss).status is status
+
+
+def test_a_label_among_the_inputs_is_far_below_chance(lab_for) -> None:
+    model = small(1)
+    nn.init.zeros_(model.head.weight)
+    even = [(x, (x[:, :1] > 0).float()) for x, _ in class_batches()]
+
+    def forward(x):
+        return 20 * x[:, :1].sign() + 0 * model.head(model.body(x))
+
+    model.forward = forward
+    verdict = judged(lab_for, model, even, nn.BCEWithLogitsLoss())
+    assert verdict.status is Status.WARN
+    assert "far below chance" in verdict.message

@@ -183,3 +183,39 @@ SOUND = Inputs(0.0, 1.0, 0.0, 1.0, -3.0, 3.0, False, (Channel("a", 0, 1, -3, 3),
 )
 def test_judge_around_its_thresholds(check, seen, status) -> None:
     assert check.judge(seen).status is status
+
+
+class FixedPoint(nn.Module):
+    """Sound: the first weights read a state that starts at zero, the input comes after them."""
+
+    def __init__(self):
+        super().__init__()
+        self.state, self.input, self.head = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        z = torch.zeros_like(x)
+        for _ in range(3):
+            z = torch.tanh(self.state(z) + self.input(x))
+        return self.head(z)
+
+
+def test_a_state_of_zeros_is_not_the_input(lab_for) -> None:
+    check = InputScale()
+    for factor, status in ((1.0, Status.PASS), (1e-5, Status.WARN)):
+        batches = [(factor * x, y) for x, y in class_batches()]
+        lab = lab_for(made(FixedPoint), batches, nn.CrossEntropyLoss())
+        assert check.judge(check.measure(lab)).status is status
+
+
+class DrawnWeights(MLP):
+    """Sound: Gaussian weights, so that the first operation on a weight adds noise to it."""
+
+    def forward(self, x):
+        weight = self.body.weight + 1e-3 * torch.randn_like(self.body.weight)
+        return self.head(torch.relu(nn.functional.linear(x, weight, self.body.bias)))
+
+
+def test_noise_on_a_weight_is_not_the_input(lab_for) -> None:
+    lab = lab_for(made(DrawnWeights), class_batches(), nn.CrossEntropyLoss())
+    check = InputScale()
+    assert check.judge(check.measure(lab)).status is Status.PASS

@@ -135,6 +135,20 @@ def start(change):
     return model
 
 
+class Gated(nn.Module):
+    """Sound: a gate and an output of zeros start a branch that the signal passes by."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate, self.out = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.value, self.head = nn.Linear(8, 8), nn.Linear(8, 3)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, x):
+        return self.head(x + self.out(self.gate(x).sigmoid() * self.value(x)))
+
+
 def test_symmetric_and_copied_weights(lab_for) -> None:
     layer = nn.Linear(8, 8)
     twins = nn.Sequential(layer, nn.ReLU(), copy.deepcopy(layer), nn.ReLU(), nn.Linear(8, 3))
@@ -142,6 +156,7 @@ def test_symmetric_and_copied_weights(lab_for) -> None:
     cases = {
         "constant": (start(lambda m: nn.init.constant_(m.body.weight, 0.1)), Status.FAIL),
         "zero": (start(lambda m: nn.init.zeros_(m.body.weight)), Status.FAIL),
+        "zero-branch": (made(Gated), Status.PASS),
         "zero-head": (start(lambda m: nn.init.zeros_(m.head.weight)), Status.PASS),
         "default": (made(MLP), Status.PASS),
         "copies": (twins, Status.WARN),

@@ -6,11 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from recipe_check import NotApplicable, Status
 from recipe_check.checks._game import is_game
+from recipe_check.checks._log_of_zero import strain
 from recipe_check.checks.initial_loss import InitialLoss
 from recipe_check.checks.loss_contract import LossContract
+from recipe_check.checks.loss_terms import LossTerms
 from recipe_check.checks.time_dependency import TimeDependency
 from recipe_check.checks.train_step import TrainStep
 from tests.nets import MLP, TokenNet, class_batches, made, token_batches, token_loss
@@ -125,8 +128,9 @@ def test_the_logarithm_of_zero(lab_for) -> None:
     verdict = judged(LossContract(), lab_for(made(MLP), class_batches(), naive))
     assert verdict.status is Status.WARN
     assert "log" in verdict.location.source
-    with pytest.raises(NotApplicable):
-        LossContract().measure(lab_for(made(MLP), class_batches(), guarded))
+    assert (
+        judged(LossContract(), lab_for(made(MLP), class_batches(), guarded)).status is Status.PASS
+    )
 
 
 def test_a_causal_model_that_is_asked_to_copy(lab_for) -> None:
@@ -175,3 +179,52 @@ def test_targets_that_the_model_makes_have_no_chance_level(lab_for) -> None:
 
     with pytest.raises(NotApplicable):
         InitialLoss().measure(lab_for(made(MLP), class_batches(), training_step=follows))
+
+
+class Spread(nn.Module):
+    """A mean and a variance; the variance has a floor, or none."""
+
+    def __init__(self, floor: float = 0.0) -> None:
+        super().__init__()
+        self.floor = floor
+        self.mean, self.variance = nn.Linear(8, 1), nn.Linear(8, 1)
+
+    def forward(self, x):
+        return self.mean(x), F.softplus(self.variance(x)) + self.floor
+
+
+def test_only_outputs_that_the_model_can_give_are_tried(lab_for) -> None:
+    def gaussian(output, y):
+        mean, variance = output
+        return (torch.log(variance) + (y - mean) ** 2 / variance.clamp(min=1e-6)).mean()
+
+    regression = [(x, x[:, :1]) for x, _ in class_batches()]
+    found = strain(lab_for(made(Spread), regression, gaussian))
+    assert found is not None
+    assert "logarithm" in found.title
+    assert strain(lab_for(made(Spread, floor=1e-6), regression, gaussian)) is None
+
+
+class Reentrant(nn.Module):
+    """Two heads on a trunk that `autograd.grad` does not see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.one, self.two = nn.Linear(8, 16), nn.Linear(16, 3), nn.Linear(16, 1)
+
+    def forward(self, x):
+        x = x.clone().requires_grad_()
+        h = torch.relu(checkpoint(self.trunk, x, use_reentrant=True))
+        return self.one(h), self.two(h)
+
+
+def test_checkpointing_that_refuses_gradients_of_terms(lab_for) -> None:
+    def step(model, batch):
+        scores, value = model(batch[0])
+        return F.cross_entropy(scores, batch[1]) + F.mse_loss(value, batch[0][:, :1])
+
+    lab = lab_for(made(Reentrant), class_batches(), training_step=step)
+    assert not is_game(lab.rig().quiet(), lab.train_batches[0])
+    with pytest.raises(NotApplicable, match="checkpointing"):
+        LossTerms().measure(lab)
+    assert judged(LossContract(), lab).status is Status.PASS

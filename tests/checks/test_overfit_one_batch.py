@@ -189,6 +189,8 @@ def fitted(final: float, floor: float | None = 0.0, accuracy: float = 0.5, **cha
         (fitted(1.01), Status.FAIL),
         (fitted(1.9, frozen_share=0.9), Status.WARN),
         (fitted(1.9, frozen_share=0.9, head_trains=False), Status.FAIL),
+        (fitted(1.01, hurried=True), Status.WARN),
+        (fitted(float("nan"), hurried=True), Status.FAIL),
         (fitted(1.51, floor=None), Status.WARN),
         (fitted(1.49, floor=None), Status.PASS),
         (fitted(float("nan")), Status.FAIL),
@@ -196,3 +198,46 @@ def fitted(final: float, floor: float | None = 0.0, accuracy: float = 0.5, **cha
 )
 def test_judge_around_its_thresholds(seen, status) -> None:
     assert OverfitOneBatch().judge(seen).status is status
+
+
+class Sharpen(nn.Module):
+    """Sound: a small filter cannot know sixteen patches of noise by heart."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1), nn.Tanh(), nn.Conv2d(8, 1, 3, padding=1)
+        )
+
+    def forward(self, x):
+        return self.net(x)
+
+
+class BlindFilter(Sharpen):
+    def forward(self, x):
+        return self.net(torch.zeros_like(x))
+
+
+def test_dense_regression_with_more_numbers_than_weights_has_no_known_floor(lab_for) -> None:
+    images = [torch.randn(16, 1, 12, 12) for _ in range(3)]
+    batches = [(F.avg_pool2d(x, 3, 1, 1), x) for x in images]
+    for kind, status in ((Sharpen, Status.PASS), (BlindFilter, Status.WARN)):
+        check = OverfitOneBatch()
+        seen = check.measure(lab_for(made(kind), batches, nn.MSELoss()))
+        assert seen.floor is None
+        assert check.judge(seen).status is status, kind
+
+
+def test_a_run_that_the_clock_ended_is_no_evidence(lab_for) -> None:
+    lab = lab_for(made(MLP), class_batches(), nn.CrossEntropyLoss())
+    check = OverfitOneBatch(seconds=0.0)
+    seen = check.measure(lab)
+    verdict = check.judge(seen)
+    assert seen.hurried
+    assert verdict.status is Status.WARN
+    assert "time was up" in verdict.message
+
+
+def test_a_flat_run_of_all_steps_is_evidence(lab_for) -> None:
+    lab = lab_for(made(Constant), class_batches(), nn.CrossEntropyLoss())
+    assert not OverfitOneBatch().measure(lab).hurried

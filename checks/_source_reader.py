@@ -1,0 +1,211 @@
+"""Follows the source backwards from a data loader to how inputs and targets were made."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from recipe_check import Location
+from recipe_check.userframes import relative
+
+from ._bindings import Binding, Function, Source, spelled
+from ._expressions import called, collate_first, of_mapping, operations
+
+DEEPEST = 60  # statements that are followed back
+PAIRED = ("TensorDataset", "zip")
+
+
+@dataclass(frozen=True)
+class Made:
+    """One step on the way to inputs or targets: its line and the operations of its expression."""
+
+    location: Location
+    ops: frozenset[str]
+    name: str = ""  # what the statement bound
+    names: frozenset[str] = frozenset()  # bare names in the expression
+
+
+@dataclass(frozen=True)
+class Chains:
+    """The steps to the inputs and to the targets, the nearest to the loader first; likewise to what
+    its sampler was made of; `index` is whether `__getitem__` uses its index for the inputs (None
+    where there is none)."""
+
+    inputs: tuple[Made, ...] = ()
+    targets: tuple[Made, ...] = ()
+    sampler: tuple[Made, ...] = ()
+    index: bool | None = None
+
+    def only(self, mine: str) -> list[Made]:
+        """Steps of one side alone: both may stand in one statement, which treats them alike."""
+        one, other = self.inputs, self.targets
+        if mine == "targets":
+            one, other = other, one
+        lines = {(made.location.file, made.location.line) for made in other}
+        return [m for m in one if (m.location.file, m.location.line) not in lines]
+
+
+class Reader:
+    """Follows expressions backwards in one file."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.index: bool | None = None
+
+    def read(self, start: ast.expr) -> Chains:
+        pairs = list(self.pairs(start, 0))
+        inputs = self.follow([x for x, _ in pairs])
+        targets = self.follow([y for _, y in pairs])
+        sampler = self.follow(list(self._sampled(start, 0)))
+        return Chains(tuple(inputs), tuple(targets), tuple(sampler), self.index)
+
+    def _sampled(self, node: ast.expr, depth: int) -> Iterator[ast.expr]:
+        """What the sampler of a loader, or a Subset, was made of."""
+        if isinstance(node, ast.Call) and depth < 6:
+            named = [k.value for k in node.keywords if k.arg in ("sampler", "batch_sampler")]
+            for given in [*named, *node.args[:1]] if called(node) == "DataLoader" else named:
+                yield from self._sampled(given, depth + 1)
+            if "Sampler" in called(node) and node.args:
+                yield node.args[0]
+            elif called(node) == "Subset" and len(node.args) > 1:
+                yield node.args[1]
+        elif spelled(node) and depth < 6:
+            for binding in self.source.bound(spelled(node), node):
+                yield from self._sampled(binding.value, depth + 1)
+
+    def pairs(self, node: ast.expr, depth: int) -> Iterator[tuple[ast.expr, ast.expr]]:
+        """The expressions of inputs and target in what makes samples or batches, nearest first."""
+        if depth > 8:
+            return
+        if isinstance(node, ast.Tuple | ast.List) and len(node.elts) >= 2:
+            yield node.elts[0], node.elts[-1]
+        elif isinstance(node, ast.Dict):
+            yield from of_mapping(node)
+        elif isinstance(node, ast.ListComp | ast.GeneratorExp):
+            yield from self.pairs(node.elt, depth + 1)
+        elif isinstance(node, ast.Call):
+            yield from self._of_call(node, depth + 1)
+        elif isinstance(node, ast.Subscript):
+            yield from self.pairs(node.value, depth + 1)
+        elif spelled(node):
+            for binding in self.source.bound(spelled(node), node) or self._outside(node):
+                yield from self.pairs(binding.value, depth + 1)
+
+    def _of_call(self, node: ast.Call, depth: int) -> Iterator[tuple[ast.expr, ast.expr]]:
+        name = called(node)
+        if name in PAIRED and len(node.args) >= 2:
+            yield node.args[0], node.args[-1]
+            return
+        own = self.source.kind(name)
+        function = self.source.function(name)
+        if own is not None:
+            methods = [n for n in own.body if isinstance(n, Function)]
+            for method in methods:
+                if method.name in ("__getitem__", "__iter__", "__next__"):
+                    for x, y in self._of_function(method, depth):
+                        self._note_index(method, x)
+                        yield x, y
+        elif function is not None:
+            yield from self._of_function(function, depth)
+        else:
+            for given in collate_first(node):
+                target = self.source.function(spelled(given))
+                if target is not None:
+                    yield from self._of_function(target, depth)
+                yield from self.pairs(given, depth)
+
+    def _of_function(self, node: Function, depth: int) -> Iterator[tuple[ast.expr, ast.expr]]:
+        for inner in ast.walk(node):
+            made = inner.value if isinstance(inner, ast.Return | ast.Yield) else None
+            if made is not None and self.source.scope(inner) is node:
+                yield from self.pairs(made, depth)
+
+    def _note_index(self, method: Function, x: ast.expr) -> None:
+        """Whether the inputs of a sample depend on the index that was asked for."""
+        if method.name != "__getitem__" or len(method.args.args) < 2:
+            return
+        index, waiting, seen = method.args.args[1].arg, [x], set[ast.AST]()
+        while waiting:
+            node = waiting.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            if index in names:
+                self.index = True
+                return
+            for name in names:
+                waiting += [b.value for b in self.source.bound(name, node)
+                            if self.source.scope(b.statement) is method]  # fmt: skip
+        self.index = self.index or False
+
+    def follow(self, starts: Sequence[ast.expr]) -> list[Made]:
+        """Breadth first, each expression once."""
+        waiting: list[tuple[ast.expr, str, ast.AST]] = [(s, "", s) for s in starts]
+        found: list[Made] = []
+        seen: set[ast.AST] = set()
+        while waiting and len(found) < DEEPEST:
+            node, name, statement = waiting.pop(0)
+            if node in seen:
+                continue
+            seen.add(node)
+            names = frozenset(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+            ops = operations(node, statement)
+            found.append(Made(self._place(node, statement), ops, name, names - {"self"}))
+            waiting += [(b.value, n, b.statement) for n, b in self._behind(node)]
+        return found
+
+    def _behind(self, node: ast.expr) -> Iterator[tuple[str, Binding]]:
+        """What the names of an expression were set to."""
+        names = {spelled(n): n for n in ast.walk(node) if spelled(n) not in ("", "self")}
+        for name, place in names.items():
+            own = self._comprehended(name, place)
+            found = own or self.source.bound(name, place) or self._outside(place)
+            yield from ((name, binding) for binding in found)
+        for call in (n for n in ast.walk(node) if isinstance(n, ast.Call)):
+            function = self.source.function(called(call))
+            for inner in ast.walk(function) if function is not None else ():
+                if isinstance(inner, ast.Return) and inner.value is not None:
+                    yield called(call), Binding(inner, inner.value, True)
+
+    def _comprehended(self, name: str, place: ast.AST) -> list[Binding]:
+        """Where a name is bound by the comprehension around it."""
+        for around in self.source.above(place):
+            if isinstance(around, ast.stmt):
+                break
+            for part in getattr(around, "generators", ()):
+                names = {n.id for n in ast.walk(part.target) if isinstance(n, ast.Name)}
+                statement = self.source.statement(place)
+                if name in names and statement is not None:
+                    return [Binding(statement, part.iter, True)]
+        return []
+
+    def _outside(self, place: ast.AST) -> list[Binding]:
+        """A parameter is what it is called with; other names are looked up further out."""
+        name, scope = spelled(place), self.source.scope(place)
+        if not isinstance(scope, Function) or "." in name:
+            return []
+        names = [a.arg for a in (*scope.args.posonlyargs, *scope.args.args)]
+        if name not in names:
+            return self.source.bound(name, self.source.module.body[-1]) if name else []
+        owner = self.source.owner(scope)
+        called, shift = (owner.name, 1) if owner is not None else (scope.name, 0)
+        if owner is not None and scope.name != "__init__":
+            return []
+        place_of = names.index(name) - shift
+        return [b for call in self.source.calls(called) for b in self._given(call, name, place_of)]
+
+    def _given(self, call: ast.Call, name: str, place: int) -> Iterator[Binding]:
+        statement = self.source.statement(call)
+        named = next((k.value for k in call.keywords if k.arg == name), None)
+        value = named or (call.args[place] if place < len(call.args) else None)
+        if statement is not None and value is not None:
+            yield Binding(statement, value, True)
+
+    def _place(self, node: ast.expr, statement: ast.AST) -> Location:
+        line = node.lineno if node is statement else getattr(statement, "lineno", node.lineno)
+        text = self.source.file.read_text(encoding="utf-8").splitlines()
+        return Location(
+            file=relative(str(self.source.file)), line=line, source=text[line - 1][:500]
+        )
