@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "SPEED.md"
 SECTIONS = ("torchtest2", "batches", "gradients", "startup", "growth", "preset")
+DRAWN = ("growth",)  # they write a picture beside the results
 HEAD = """# Speed
 
 Made by `make benchmark-speed` on a shared machine with two CPU cores, `OMP_NUM_THREADS=1`: what is
@@ -52,7 +53,9 @@ def main() -> None:
     found = {}
     for section in given.only or SECTIONS:
         start = time.monotonic()
-        found[section] = measure(section)
+        found[section] = measure(
+            section, *(["--write"] if given.write and section in DRAWN else [])
+        )
         print(found[section])
         print(f"{section}: {time.monotonic() - start:.0f} s", file=sys.stderr)
     if given.write:

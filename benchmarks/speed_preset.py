@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.speed_timing import shown, table
+from benchmarks.speed_timing import ratio, shown, table
+from recipe_check.preset_costs import in_steps
 from recipe_check.results import Report, decode
 
 ROOT = Path(__file__).parent.parent
@@ -18,6 +19,15 @@ TARGET = """
 from benchmarks.speed_models import make
 setup = make({name!r})
 model, train_loader, loss_fn, optimizer = setup.model, setup.batches, setup.loss, setup.optimizer
+"""
+STEP = """
+import resource, sys
+from benchmarks.speed_models import make
+setup = make({name!r})
+setup.step()
+setup.step()
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(peak if sys.platform == "darwin" else 1024 * peak)
 """
 BUDGET = 600  # so that nothing is left out
 
@@ -35,8 +45,17 @@ def run(name: str, *words: str) -> Report:
         return decode((Path(folder) / "r.json").read_text())
 
 
-def row(name: str, report: Report) -> tuple[str, ...]:
+def peak_of_a_step(name: str) -> int:
+    """Bytes at most of a process that makes the same setup and takes two plain steps."""
+    return int(subprocess.run(
+        [sys.executable, "-c", STEP.format(name=name)], cwd=ROOT, capture_output=True, text=True,
+        check=True,
+    ).stdout)  # fmt: skip
+
+
+def row(name: str, report: Report, plain: int) -> tuple[str, ...]:
     found = report.run
+    passes = sum(in_steps(r.cost) for r in report.results)
     ran = [r for r in report.results if r.status.value != "skip"]
     slow = sorted(ran, key=lambda r: -r.cost.seconds)[:3]
     return (
@@ -46,7 +65,9 @@ def row(name: str, report: Report) -> tuple[str, ...]:
         str(len(ran)),
         shown(sum(r.cost.seconds for r in report.results)),
         f"{found.step_equivalents or 0:,.0f}",
+        f"{passes:,.0f}",
         f"{(found.peak_memory_bytes or 0) / 1e6:,.0f} MB",
+        ratio(found.peak_memory_bytes or 0, plain),
         ", ".join(f"{r.id} {shown(r.cost.seconds)}" for r in slow),
         ", ".join(r.id for r in ran if r.status.value in ("fail", "error")) or "–",
     )
@@ -55,14 +76,17 @@ def row(name: str, report: Report) -> tuple[str, ...]:
 def section(names: Sequence[str] = NAMES, *words: str) -> str:
     rows = []
     for name in names:
-        rows.append(row(name, run(name, *words)))
+        rows.append(row(name, run(name, *words), peak_of_a_step(name)))
         print(name, file=sys.stderr)
     columns = ("model", "parameters", "one step", "checks run", "all checks", "in steps",
-               "peak memory", "slowest", "failed")  # fmt: skip
+               "passes", "peak memory", "to a step", "slowest", "failed")  # fmt: skip
     return "\n".join([
         "## The default preset in training steps\n",
         "Through the command line, on models with a step that is not over in a moment; a step is "
-        "the plain one of the same\nsetup with its own batch.\n",
+        "the plain one of the same\nsetup with its own batch. \"passes\" counts them as steps, a "
+        "forward pass as a third, those over a part of a\nbatch as whole ones: what is above that "
+        "is our own. \"to a step\": peak memory beside that of a process which takes\nplain "
+        "steps.\n",
         table(columns, rows),
     ])  # fmt: skip
 

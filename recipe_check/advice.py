@@ -27,6 +27,10 @@ _ADVICE: tuple[tuple[str, str], ...] = (
      "the losses is checked instead"),
     (r"the trainer has no", "a training_step(model, batch) in the file that does without is "
      "checked instead"),
+    (r"elements of (input|target) should be between 0 and 1", "binary_cross_entropy takes "
+     "probabilities: apply sigmoid to scores, or use BCEWithLogitsLoss; labels are 0 and 1"),
+    (r"has no attribute 'module'", "checks run on the model inside DistributedDataParallel: write "
+     "getattr(model, 'module', model)"),
     (r"out of memory", "use a smaller batch or --device cpu"),
 )  # fmt: skip
 

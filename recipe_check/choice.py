@@ -37,6 +37,7 @@ class Choice:
             name: getattr(settings, name) for name in ("preset", "fail_on", "budget", "seed")
         }
         found |= {name: getattr(table, name) for name in ("model", "data", "loss", "optimizer")}
+        found["capture"] = table.capture or None
         found["device"] = settings.device
         found["only"] = ",".join(settings.only) or None
         found["skip"] = ",".join(settings.skip) or None

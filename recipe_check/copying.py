@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parameter import UninitializedBuffer, is_lazy
 
 from recipe_check.errors import UserCodeError
@@ -61,7 +62,7 @@ def _copied(parts: Parts, memo: dict[int, Any]) -> Parts:
     frozen = (parts.model, _copyable(parts.loss), parts.optimizer, parts.scheduler)
     model, loss, optimizer, scheduler = copy.deepcopy(frozen, memo)
     _complete(parts.optimizer, optimizer, memo)
-    return Parts(unwrap_compiled(model), loss or parts.loss, optimizer, scheduler)
+    return Parts(unwrap(model), loss or parts.loss, optimizer, scheduler)
 
 
 def _complete(optimizer: Any, copied: Any, memo: dict[int, Any]) -> None:
@@ -144,7 +145,10 @@ def _attribute_tensors(module: nn.Module) -> Iterator[torch.Tensor]:
         yield from (item for item in items if isinstance(item, torch.Tensor))
 
 
-def unwrap_compiled(model: nn.Module) -> nn.Module:
-    """The module inside `torch.compile`: the same mathematics without a compiler's start-up."""
+def unwrap(model: nn.Module) -> nn.Module:
+    """The module inside `torch.compile` and DistributedDataParallel: the same mathematics without
+    a compiler's start-up or other processes."""
     inner = getattr(model, "_orig_mod", None)
-    return inner if isinstance(inner, nn.Module) else model
+    if isinstance(model, DistributedDataParallel):
+        inner = model.module
+    return unwrap(inner) if isinstance(inner, nn.Module) else model

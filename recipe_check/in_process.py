@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from recipe_check.engine import Job, Loaded
 from recipe_check.errors import LoadError
 from recipe_check.lab import Lab
+from recipe_check.machine import environment
 from recipe_check.results import Expense, Result, Status, Summary, Verdict
 from recipe_check.runner import as_result, run_check
 from recipe_check.summary import describe, inputs, layers
 from recipe_check.surroundings import preserved
-from recipe_check.worker import environment
 
 
 @dataclass

@@ -7,6 +7,7 @@ the line that initialised or froze them. What happens outside torch (NumPy, pand
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader
 from torch.utils.weak import WeakIdKeyDictionary, WeakTensorKeyDictionary
@@ -43,6 +45,10 @@ REORDERING = frozenset({"index", "index_select", "take", "gather", "flip", "roll
                         "randperm", "argsort"})  # fmt: skip
 
 
+_SMALL = (torch.uint8, torch.int8, torch.int16)
+_WIDE = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
+
+
 @dataclass(frozen=True)
 class Step:
     """One operation with the user's line, and the steps that made its operands."""
@@ -50,6 +56,7 @@ class Step:
     op: str
     location: Location | None
     parents: tuple[Step, ...]
+    wrapped: bool = False  # small integers went beyond their range
 
     def back(self) -> Iterator[Step]:
         """This step and those before it, the nearest first."""
@@ -81,6 +88,12 @@ def modules_made() -> list[nn.Module]:
     return [value for value in _made if isinstance(value, nn.Module)]
 
 
+def replica_of(model: nn.Module) -> DistributedDataParallel | None:
+    """What the target has wrapped a module in, to train it on several ranks."""
+    made = (m for m in modules_made() if isinstance(m, DistributedDataParallel))
+    return next((replica for replica in made if replica.module is model), None)
+
+
 def frozen_at(parameter: torch.Tensor) -> Location | None:
     """The line that last switched its gradient on or off."""
     found: Location | None = _freezes.get(parameter)
@@ -94,6 +107,13 @@ def blamed(tensor: torch.Tensor | None, ops: frozenset[str]) -> Location | None:
         return None
     found = (s.location for s in start.back() if s.op in ops and s.location is not None)
     return next(found, None)
+
+
+def wrapped_at(tensor: torch.Tensor | None) -> Location | None:
+    """The user's line where small integers left their range on the way to the tensor."""
+    start = _steps.get(tensor) if isinstance(tensor, torch.Tensor) else None
+    found = start.back() if start is not None else ()
+    return next((s.location for s in found if s.wrapped and s.location is not None), None)
 
 
 @contextmanager
@@ -151,9 +171,30 @@ class _Noting(TorchFunctionMode):
         self.left -= 1
         given = [t for a in (*args, *kwargs.values()) for t in _tensors(a)]
         parents = tuple(_steps[t] for t in given if t in _steps)
-        step = Step(_named(name, args), caller_location(name), parents)
+        wrapped = _wraps(name, args, out)
+        step = Step(_named(name, args), caller_location(name), parents, wrapped)
         for tensor in changed:
             _steps[tensor] = step
+
+
+def _wraps(name: str, args: tuple[Any, ...], out: Any) -> bool:
+    """Whether arithmetic on integers of 8 or 16 bits left their range: it goes on from the other
+    end (200 + 100 is 44 in uint8)."""
+    plain = name.strip("_").removeprefix("r").removeprefix("i")
+    if plain not in _WIDE or not isinstance(out, torch.Tensor) or out.dtype not in _SMALL:
+        return False
+    if name.startswith("__i") or (name.endswith("_") and not name.endswith("__")) or len(args) < 2:
+        return False  # in place: the operand is gone
+    wide = [a.long() if isinstance(a, torch.Tensor) else a for a in args[:2]]
+    if "__r" in name or name == "rsub":
+        wide.reverse()
+    try:
+        with torch._C.DisableTorchFunction():
+            right = _WIDE[plain](*wide)
+    except (TypeError, RuntimeError):
+        return False
+    limits = torch.iinfo(out.dtype)
+    return bool((right < limits.min).any() or (right > limits.max).any())
 
 
 def _named(name: str, args: tuple[Any, ...]) -> str:

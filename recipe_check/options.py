@@ -9,8 +9,10 @@ from typing import Any
 import click
 
 from recipe_check.api import PRESETS
+from recipe_check.preset_costs import stated
 
 DEFAULT_HTML = "recipe-check-report.html"
+_POSITIVE = click.FloatRange(min=0, min_open=True)
 FORMATS = ("full", "concise", "json", "github", "markdown", "quiet")
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -29,10 +31,13 @@ def together(*decorators: Decorator) -> Decorator:
 def _from_file(ctx: click.Context, _: click.Parameter, target: str | None) -> str | None:
     """Reads the configuration file: its values become the defaults of the other options."""
     from recipe_check.choice import choose
+    from recipe_check.complaints import refuse_misspelt
 
     if ctx.resilient_parsing:  # the shell completes a line; nothing is run
         return target
     ctx.obj = choose(target and os.path.expanduser(target))
+    if ctx.parent is not None and isinstance(ctx.parent.command, click.Group):
+        refuse_misspelt(ctx.obj.name, ctx.obj.settings, ctx.parent.command.commands)
     ctx.default_map = ctx.obj.defaults()
     return str(ctx.obj.target)
 
@@ -61,17 +66,19 @@ choosing_options = together(
     click.option("--only", metavar="CHECKS", help="Comma-separated check ids, groups or stages."),
     click.option("--skip", metavar="CHECKS", help="Likewise, to leave out."),
     click.option("--preset", type=click.Choice(PRESETS), default="default",
-                 show_default=True, help="quick trains nothing."),
+                 show_default=True,
+                 help=f"quick trains nothing. Passes as training steps, at most: {stated()}."),
     click.option("--lf", "last_failed", is_flag=True, help="Only checks that failed last time."),
-    click.option("--budget", default=120.0, show_default=True, metavar="SECONDS",
+    click.option("--budget", default=120.0, show_default=True, metavar="SECONDS", type=_POSITIVE,
                  help="Start no check after this long."),
-    click.option("--check-timeout", default=60.0, show_default=True, metavar="S",
+    click.option("--check-timeout", default=60.0, show_default=True, metavar="S", type=_POSITIVE,
                  help="Per check."),
     click.option("--memory-limit", default=0.0, show_default=True, metavar="GB",
                  type=click.FloatRange(min=0),
                  help="What the worker process may allocate (Linux); 0 is no limit."),
     click.option("-x", "stop_first", is_flag=True, help="Stop at the first failure."),
-    click.option("--maxfail", default=0, metavar="N", help="Stop after N failures."),
+    click.option("--maxfail", default=0, metavar="N", type=click.IntRange(min=0),
+                 help="Stop after N failures."),
     click.option("--plugin", "plugins", multiple=True, metavar="FILE",
                  help="A Python file with more checks (repeatable)."),
 )  # fmt: skip
@@ -104,7 +111,7 @@ output_options = together(
                  help="Leave source lines and absolute paths out of everything that is written."),
     click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto",
                  show_default=True, help="NO_COLOR and FORCE_COLOR are honoured."),
-    click.option("--durations", default=0, metavar="N",
+    click.option("--durations", default=0, metavar="N", type=click.IntRange(min=0),
                  help="Print the N slowest checks with their passes."),
     click.option("--profile", "profile_file", metavar="FILE",
                  help="Write a Chrome trace of the checks (.json or .json.gz); slows them down."),

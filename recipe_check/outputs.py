@@ -41,9 +41,14 @@ class Problems:
 
 def write_reports(report: Report, outputs: Mapping[str, str], problems: Problems) -> None:
     """Writes each format to its file."""
-    writers = report_writers() if outputs else {}
     for name, file in outputs.items():
         with problems.attempt(file):
-            if name not in writers:
-                raise UsageError(f"no report format {name!r}", suggestion(name, writers))
-            write_whole(Path(file), writers[name].render(report))
+            write_whole(Path(file), rendered(report, name))
+
+
+def rendered(report: Report, name: str) -> str:
+    """The report in the format of that name; raises UsageError where there is none."""
+    writers = report_writers()
+    if name not in writers:
+        raise UsageError(f"no report format {name!r}", suggestion(name, writers))
+    return writers[name].render(report)

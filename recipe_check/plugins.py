@@ -13,11 +13,13 @@ from typing import Any, ClassVar, Protocol
 
 from recipe_check.api import PRESETS, STAGES, Check, Meta
 from recipe_check.errors import UsageError
+from recipe_check.ranks import NEED
 from recipe_check.results import Report
 
 CHECKS = "recipe_check.checks"
 REPORTS = "recipe_check.reports"
 LOADERS = "recipe_check.loaders"
+MOST_LISTED = 20  # names in a message
 
 
 class ReportWriter(Protocol):
@@ -122,16 +124,23 @@ def build(kind: type[Check], options: Mapping[str, Any]) -> Check:
             continue
         if type(value) is not type(default):
             raise UsageError(
-                f"{kind.meta.id}: {name} = {value!r} should be a {type(default).__name__}"
+                f"{kind.meta.id}: {name} = {value!r} should be {_article(type(default).__name__)}"
             )
     return kind(**options)
 
 
+def _article(word: str) -> str:
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """ "did you mean …?" or the list of what is known."""
+    """ "did you mean …?", or the list of what is known where it is short (checks are many)."""
     names = list(known)
-    close = get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
+    close = get_close_matches(name, names, n=1) or [known for known in names if name in known]
+    if name and close:
+        return f"did you mean {close[0]!r}?"
+    short = len(names) <= MOST_LISTED
+    return f"known: {', '.join(names)}" if short else "recipe-check list  shows all checks"
 
 
 def select(
@@ -139,15 +148,20 @@ def select(
     only: Iterable[str] = (),
     skip: Iterable[str] = (),
     preset: str = "default",
+    *,
+    ranks: bool = False,
 ) -> list[str]:
-    """Ids to run, in order: by preset, or exactly `only` (ids or groups), without `skip`."""
-    wanted = _expand(kinds, only)
-    unwanted = _expand(kinds, skip)
+    """Ids to run, in order: by preset, or exactly `only` (ids or groups), without `skip`. Those
+    that compare the `ranks` of a training are left out where there is one alone, unless named."""
+    named, unwanted = list(only), _expand(kinds, skip)
+    wanted = _expand(kinds, named)
     allowed = PRESETS[: PRESETS.index(preset) + 1]
     return [
         id
         for id, kind in kinds.items()
-        if (id in wanted if wanted else kind.meta.preset in allowed) and id not in unwanted
+        if (id in wanted if wanted else kind.meta.preset in allowed)
+        and id not in unwanted
+        and (ranks or NEED not in kind.meta.needs or {id, kind.meta.group} & set(named))
     ]
 
 

@@ -10,11 +10,14 @@ import msgspec
 
 from recipe_check.results import CauseState, DeclaredSuppression, Result, Root, Status
 
+OUT_OF_TIME = "out of time"  # how the reason of a check begins that the budget left out
+
 
 @dataclass(frozen=True)
 class Decision:
     """The run as a whole: "passed", "failed", "broken" (a check crashed), "stale" (only a
-    suppression is at fault), "empty" or "interrupted"."""
+    suppression is at fault), "empty", "budget-exceeded" (nothing was found, and not every check
+    had its turn) or "interrupted"."""
 
     outcome: str
     exit_code: int
@@ -40,7 +43,27 @@ def decide(
         return Decision("stale", 1)
     if all(result.status is Status.SKIP for result in results):
         return Decision("empty", 5)
+    if unasked(results):
+        return Decision("budget-exceeded", 0)
     return Decision("passed", 0)
+
+
+def unasked(results: Sequence[Result]) -> tuple[str, ...]:
+    """The checks that the budget left no time for."""
+    return tuple(
+        result.id
+        for result in results
+        if result.status is Status.SKIP and result.verdict.message.startswith(OUT_OF_TIME)
+    )
+
+
+def budget_note(results: Sequence[Result], budget: float) -> tuple[str, ...]:
+    """A remark that names the checks that were not run; () where all were."""
+    left = unasked(results)
+    if not left:
+        return ()
+    count = f"{len(left)} check{'s' * (len(left) != 1)} not run"
+    return (f"budget-exceeded: {count} within {budget:g} s ({', '.join(left)}); raise --budget",)
 
 
 def suppressed(

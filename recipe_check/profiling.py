@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
+
+_PLACE = re.compile(rb'("(?:traceName|host_name)": )"[^"]*"')
 
 
 def start() -> Any:
@@ -20,9 +25,15 @@ def start() -> Any:
 
 
 def write(running: Any, file: str) -> None:
-    """Stops the profiler and writes its trace; a name that ends in .gz is compressed."""
+    """Stops the profiler and writes its trace; a name that ends in .gz is compressed. The name of
+    the machine and the folder that torch writes to are left out."""
     running.stop()
-    running.export_chrome_trace(file)
+    whole = Path(f"{file}.whole")
+    running.export_chrome_trace(str(whole))
+    opened: Any = gzip.open if file.endswith(".gz") else open
+    with whole.open("rb") as lines, opened(file, "wb") as kept:
+        kept.writelines(_PLACE.sub(rb'\1""', line) for line in lines)
+    whole.unlink()
 
 
 def named(check: str) -> AbstractContextManager[Any]:

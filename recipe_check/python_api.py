@@ -18,6 +18,7 @@ from recipe_check.errors import UsageError
 from recipe_check.in_process import InProcess
 from recipe_check.lab import Lab
 from recipe_check.lazy import materialised
+from recipe_check.machine import checked_device
 from recipe_check.plugins import build, check_classes, select, suggestion
 from recipe_check.policy import decide
 from recipe_check.request import CheckRequest, LoadRequest
@@ -25,7 +26,6 @@ from recipe_check.results import Report
 from recipe_check.session import Plan, perform
 from recipe_check.snapshot import changes, snapshot
 from recipe_check.surroundings import preserved
-from recipe_check.worker import checked_device
 
 FAIL_ON = ("error", "warning")
 Kinds = Mapping[str, type[Check]]

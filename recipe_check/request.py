@@ -14,7 +14,8 @@ class LoadRequest(Value, frozen=True, kw_only=True):
     `model`, `data`, `loss` and `optimizer` name objects in the target (or
     `module:object`); None means found by convention. `kwargs` are passed to a model factory,
     `script_args` are what the target sees in `sys.argv`; with `capture` it is run as a script up to
-    its first step. Modules are also looked for in `root`.
+    its first step. Modules are also looked for in `root`. Under torchrun a process that is `alone`
+    gets a process group of its own.
     """
 
     target: str
@@ -28,6 +29,7 @@ class LoadRequest(Value, frozen=True, kw_only=True):
     script_args: tuple[str, ...] = ()
     capture: bool = False
     root: str = ""  # the folder of the configuration file
+    alone: bool = False
 
 
 class CheckRequest(Value, frozen=True, kw_only=True):

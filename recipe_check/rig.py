@@ -35,6 +35,7 @@ class Meter:
     backward: int = 0
     steps: int = 0
     needs_graph: bool = False  # the user's step takes gradients itself, also when only looked at
+    needs_closure: bool = False  # the user's optimizer takes no step without one
     writes: bool = False  # the user's step writes into its batch (ReLU(inplace=True) first)
 
     def cost(self) -> Cost:
@@ -61,6 +62,8 @@ class Rig:
         self.device = device
         self.meter = meter
         self.model = parts.model.to(device)
+        if subject.replica is not None:  # a step written for the wrapper may look inside it
+            vars(self.model)["module"] = self.model
         self.loss = parts.loss.to(device) if isinstance(parts.loss, nn.Module) else parts.loss
         self.optimizer = parts.optimizer
         self.scheduler = parts.scheduler
@@ -162,12 +165,28 @@ class Rig:
             return losses[-1]
 
         self.meter.steps += 1
-        if isinstance(optimizer, torch.optim.LBFGS):  # evaluates as often as it likes
-            optimizer.step(evaluate)  # type: ignore[no-untyped-call]
-        else:
+        if not isinstance(optimizer, torch.optim.LBFGS):  # it evaluates as often as it likes
             evaluate()
-            optimizer.step()
+        self._advance(optimizer, evaluate)
         return losses[0].detach()
+
+    def _advance(
+        self, optimizer: torch.optim.Optimizer, evaluate: Callable[[], torch.Tensor]
+    ) -> None:
+        """The optimizer's step, with the closure where it insists on one: LBFGS, and people's own
+        that look at the loss a second time (sharpness-aware minimisation)."""
+        step: Callable[..., Any] = optimizer.step
+        own = not type(optimizer).__module__.startswith("torch.")
+        if isinstance(optimizer, torch.optim.LBFGS) or self.meter.needs_closure:
+            step(evaluate)
+            return
+        try:
+            step()
+        except (AssertionError, TypeError, ValueError, RuntimeError):
+            if not own:
+                raise
+            step(evaluate)
+            self.meter.needs_closure = True
 
     def own_optimizer(self) -> torch.optim.Optimizer:
         """The user's optimizer on this copy's parameters, or Adam 3e-4."""

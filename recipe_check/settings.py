@@ -24,6 +24,8 @@ class TargetTable(Table, frozen=True, kw_only=True):
     loss: str | None = None
     optimizer: str | None = None
     kwargs: Mapping[str, Any] = {}
+    capture: bool = False
+    args: tuple[str, ...] = ()  # what the target sees in sys.argv
 
 
 class SuppressTable(Table, frozen=True, kw_only=True):

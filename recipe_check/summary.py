@@ -137,15 +137,9 @@ def _images(value: torch.Tensor, labels: tuple[str, ...]) -> Images:
     return Images(
         title="Inputs as they enter the network",
         labels=labels[: len(pixels)],
-        pixels=_nested(pixels.tolist()),
+        pixels=tree.nested(pixels),
         caption=f"values from {low:.3g} (black) to {high:.3g} (white); the label stands below",
     )
-
-
-def _nested(values: Any) -> Any:
-    if isinstance(values, list):
-        return tuple(_nested(item) for item in values)
-    return round(values, 4)
 
 
 def _histogram(value: torch.Tensor) -> Histogram:

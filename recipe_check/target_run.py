@@ -44,6 +44,8 @@ class TargetRun:
             loss=table.loss,
             optimizer=table.optimizer,
             kwargs=table.kwargs,
+            capture=table.capture,
+            script_args=table.args,
             device=wanted.device or "auto",
             seed=seed,
             root=self.choice.root,

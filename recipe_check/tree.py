@@ -90,3 +90,13 @@ def to_device(tree: Any, device: torch.device) -> Any:
     if not leaves(tree) and hasattr(tree, "to") and callable(tree.to):
         return tree.to(device)
     return map_leaves(tree, lambda leaf: leaf.to(device))
+
+
+def nested(values: torch.Tensor) -> Any:
+    """The numbers as tuples in tuples, with four decimals: what a picture of a report holds."""
+    return _tuples(values.double().mul(1e4).round().div(1e4).tolist())
+
+
+def _tuples(values: list[Any]) -> tuple[Any, ...]:
+    deeper = bool(values) and isinstance(values[0], list)
+    return tuple(map(_tuples, values)) if deeper else tuple(values)

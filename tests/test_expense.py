@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import tempfile
 import time
 from pathlib import Path
 
@@ -44,7 +45,8 @@ def test_a_step_is_timed_within_the_bound(lab_for, seconds: float, steps: int) -
     Slow.calls = 0
     found = measure_expense(lab)
     assert Slow.calls == steps
-    assert found.step_seconds == pytest.approx(seconds, rel=0.5)
+    assert found.step_seconds is not None
+    assert 0.99 * seconds <= found.step_seconds < seconds + 0.3  # other processes take their share
     assert found.peak_memory_bytes is not None
     assert found.peak_memory_bytes > 50_000_000  # torch alone takes more
 
@@ -82,7 +84,10 @@ def test_the_profile_is_a_trace_of_every_check(tmp_path: Path, name: str) -> Non
     done = command(fill(tmp_path), "train.py", *FEW, "--profile", name)
     assert done.code == 0, done.err
     data = (tmp_path / name).read_bytes()
-    events = json.loads(gzip.decompress(data) if name.endswith("gz") else data)["traceEvents"]
+    text = gzip.decompress(data) if name.endswith("gz") else data
+    events = json.loads(text)["traceEvents"]
+    assert tempfile.gettempdir().encode() not in text
+    assert b'"host_name": ""' in text
     names = {event.get("name") for event in events}
     assert {"check initial-loss", "check gradient-check", "aten::addmm"} <= names
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import date
 
+import msgspec
 import pytest
 
 from recipe_check import Cause, CauseState, Location, Result, Status, Verdict
-from recipe_check.policy import decide, roots, suppressed
+from recipe_check.policy import Decision, budget_note, decide, roots, suppressed
 from recipe_check.results import DeclaredSuppression, Suppression
 
 
@@ -80,3 +81,17 @@ def test_two_findings_at_one_line_are_one_root_and_circles_end() -> None:
     assert [(r.check, r.explains) for r in same] == [("first", ("first", "second"))]
     circle = roots([result("a", F, explained_by="b"), result("b", F, explained_by="a")])
     assert {id for root in circle for id in root.explains} == {"a", "b"}
+
+
+def test_a_budget_that_left_checks_out_is_an_outcome_of_its_own() -> None:
+    late = msgspec.structs.replace(
+        result("late", S), verdict=Verdict(status=S, message="out of time (budget 2 s): …")
+    )
+    done, bad = result("a", P), result("b", F)
+    assert decide([done, late], "error") == Decision("budget-exceeded", 0)
+    assert decide([bad, late], "error") == Decision("failed", 1)
+    assert decide([late], "error") == Decision("empty", 5)
+    assert budget_note([done], 2.0) == ()
+    assert budget_note([done, late], 2.0) == (
+        "budget-exceeded: 1 check not run within 2 s (late); raise --budget",
+    )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks import speed_batches, speed_gradients, speed_models
+from benchmarks import speed_batches, speed_gradients, speed_growth, speed_models, speed_preset
 from benchmarks.speed import RESULTS, SECTIONS, replaced
 from benchmarks.speed_nets import GPT, Basic, Bottleneck, ResNet
-from benchmarks.speed_timing import alternate, exponent, ratio, table
+from benchmarks.speed_timing import alternate, cpu_time, exponent, ratio, table
 
 ROOT = Path(__file__).parent.parent
 
@@ -71,6 +72,29 @@ def test_the_arithmetic() -> None:
     assert exponent([1, 10, 100], [2, 200, 20_000]) == pytest.approx(2)
     assert [ratio(1, 4), ratio(6, 1), ratio(2000, 1)] == ["0.25 x", "6 x", "2,000 x"]
     assert table(("a", "b"), [(1, 2)]) == "| a | b |\n| --- | ---: |\n| 1 | 2 |\n"
+
+
+def test_growth_is_drawn_with_its_exponents(tmp_path: Path) -> None:
+    picture = tmp_path / "growth.svg"
+    text = speed_growth.section(batches=(4, 8), widths=(8, 16), picture=picture)
+    assert text.count("| one training step |") == 2
+    assert text.count("| all checks |") == 2
+    svg = picture.read_text()
+    assert svg.startswith("<?xml")
+    assert "<dc:date>" not in svg
+
+
+def test_in_the_block_the_clock_is_cpu_time() -> None:
+    with cpu_time():
+        start = time.perf_counter()
+        time.sleep(0.2)
+        assert time.perf_counter() - start < 0.1
+    assert time.perf_counter is not time.process_time
+
+
+def test_peak_memory_is_told_beside_a_plain_step() -> None:
+    plain = speed_preset.peak_of_a_step("MLP, 2 layers")
+    assert 50_000_000 < plain < 2**40  # torch alone takes more than the one
 
 
 def test_a_section_made_again_takes_the_place_of_the_old_one() -> None:

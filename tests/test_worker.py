@@ -95,6 +95,8 @@ def test_the_budget_ends_in_a_report_that_says_what_was_not_run(folder: Path) ->
     assert found["e-hangs"].status is Status.ERROR
     assert found["i-fine"].status is Status.SKIP
     assert "out of time" in found["i-fine"].verdict.message
+    note = decode((folder / "r.json").read_text()).notes[-1]
+    assert note == "budget-exceeded: 1 check not run within 12 s (i-fine); raise --budget"
 
 
 def test_ctrl_c_leaves_a_partial_report(folder: Path) -> None:

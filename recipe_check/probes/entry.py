@@ -14,6 +14,7 @@ from recipe_check.probes.watch import op_name
 from recipe_check.results import Location
 from recipe_check.userframes import caller_location
 
+_ARITHMETIC = ("+", "-", "*", "/")
 KEPT_ROWS = 64  # of the tensor, for a look at its layout
 
 
@@ -42,8 +43,12 @@ class EntryObserver:
         given = [*args, *kwargs.values()]
         weights = [t for t in tree.leaves(given) if isinstance(t, nn.Parameter) and t.ndim >= 2]
         value = next((t for t in tree.leaves(given) if not isinstance(t, nn.Parameter)), None)
-        if not weights or value is None or not value.is_floating_point() or not value.numel():
+        if not weights or value is None or not value.is_floating_point():
             return
+        if not value.any():  # a state that starts at zero, or nothing at all: not yet the input
+            return
+        if op_name(func) in _ARITHMETIC and any(value.shape == w.shape for w in weights):
+            return  # weights that are drawn (mean + deviation * noise), decayed or masked
         with torch.no_grad():
             plain = value.detach().float()
             self.entry = Entry(
@@ -57,6 +62,6 @@ class EntryObserver:
 
 def _only_scales(func: Callable[..., Any], args: tuple[Any, ...]) -> bool:
     """Whether fixed parameters scale the input (x - mean): that is preprocessing, no layer."""
-    if op_name(func) not in ("+", "-", "*", "/"):
+    if op_name(func) not in _ARITHMETIC:
         return False
     return not any(isinstance(a, nn.Parameter) and a.requires_grad for a in args)

@@ -145,3 +145,40 @@ def _resets(node: ast.Call, attribute: str) -> bool:
         return True
     given = " ".join(ast.unparse(a) for a in node.args).lower()
     return "init" in given or "reset" in given
+
+
+def without_graph(managers: Sequence[ast.expr], before: bool) -> bool:
+    """Whether operations below these context managers (or decorators) keep no autograd graph;
+    `before` is what holds around them."""
+    for manager in managers:
+        text = ast.unparse(manager)
+        off = ("no_grad", "inference_mode", "set_grad_enabled(False)")
+        if text.removesuffix("()").endswith(off):
+            before = True
+        elif "enable_grad" in text or "set_grad_enabled" in text:
+            before = False
+    return before
+
+
+def bindings(
+    function: ast.FunctionDef, call: ast.Call, outer: Mapping[str, ast.expr]
+) -> dict[str, ast.expr]:
+    """What each parameter stands for in this call, in the caller's words."""
+    names = [a.arg for a in (*function.args.posonlyargs, *function.args.args)]
+    method = bool(names) and names[0] in ("self", "cls")
+    values = [_outer(a, outer) for a in call.args]
+    found = defaults(function)
+    found |= dict(zip(names[1:] if method else names, values, strict=False))
+    found |= {k.arg: _outer(k.value, outer) for k in call.keywords if k.arg}
+    return found
+
+
+def defaults(function: ast.FunctionDef) -> dict[str, ast.expr]:
+    """The default of each parameter that has one."""
+    names = [a.arg for a in (*function.args.posonlyargs, *function.args.args)]
+    values = function.args.defaults
+    return dict(zip(names[len(names) - len(values) :], values, strict=True))
+
+
+def _outer(node: ast.expr, bound: Mapping[str, ast.expr]) -> ast.expr:
+    return bound.get(node.id, node) if isinstance(node, ast.Name) else node

@@ -14,7 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from recipe_check.probes.loop_calls import Names, classify, text_of
+from recipe_check.probes.loop_calls import (
+    Names,
+    bindings,
+    classify,
+    defaults,
+    text_of,
+    without_graph,
+)
 
 DEEPEST = 6  # calls of functions that are followed
 MOST_FILES = 30
@@ -33,6 +40,7 @@ class Event:
     column: int
     guard: str = ""  # the condition under which it happens
     node: ast.AST = field(default_factory=ast.Pass, compare=False, repr=False)
+    quiet: bool = False  # below torch.no_grad()
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ class _Scope:
     bound: Mapping[str, ast.expr]
     guard: str = ""
     above: tuple[str, ...] = ()
+    quiet: bool = False
 
 
 @dataclass
@@ -100,7 +109,10 @@ class Reader:
             return self._expression(node.test, scope) + inside + self.statements(node.orelse, inner)
         if isinstance(node, ast.With):
             found = [e for item in node.items for e in self._expression(item.context_expr, scope)]
-            return found + self.statements(node.body, scope)
+            inner = replace(
+                scope, quiet=without_graph([i.context_expr for i in node.items], scope.quiet)
+            )
+            return found + self.statements(node.body, inner)
         if isinstance(node, ast.Try):
             return self.statements([*node.body, *node.orelse, *node.finalbody], scope)
         return self._expression(node, scope) + self._assigned(node, scope)
@@ -144,42 +156,20 @@ class Reader:
         if follow is None or name in scope.above or len(scope.above) >= DEEPEST:
             return list(event)
         file, function = follow
-        inner = _Scope(file, _bind(function, node, scope.bound), scope.guard, (*scope.above, name))
+        quiet = without_graph(function.decorator_list, scope.quiet)
+        bound = bindings(function, node, scope.bound)
+        inner = _Scope(file, bound, scope.guard, (*scope.above, name), quiet)
         if _initialises(name) and node.args:
             event.append(self._event("reset", text_of(node.args[0], scope.bound), node, scope))
         return [*event, *self.statements(function.body, inner)]
 
     def _event(self, kind: str, owner: str, node: ast.expr | ast.stmt, scope: _Scope) -> Event:
-        return Event(
-            kind, owner, scope.file, node.lineno, node.col_offset + 1, scope.guard, node
-        )  # fmt: skip
+        line, column = node.lineno, node.col_offset + 1
+        return Event(kind, owner, scope.file, line, column, scope.guard, node, scope.quiet)
 
 
 def _initialises(name: str) -> bool:
     return any(word in name.lower() for word in ("init", "reset")) and not name.startswith("__")
-
-
-def _bind(
-    function: ast.FunctionDef, call: ast.Call, outer: Mapping[str, ast.expr]
-) -> dict[str, ast.expr]:
-    """What each parameter stands for in this call, in the caller's words."""
-    names = [a.arg for a in (*function.args.posonlyargs, *function.args.args)]
-    method = bool(names) and names[0] in ("self", "cls")
-    values = [_outer(a, outer) for a in call.args]
-    found = _defaults(function)
-    found |= dict(zip(names[1:] if method else names, values, strict=False))
-    found |= {k.arg: _outer(k.value, outer) for k in call.keywords if k.arg}
-    return found
-
-
-def _defaults(function: ast.FunctionDef) -> dict[str, ast.expr]:
-    names = [a.arg for a in (*function.args.posonlyargs, *function.args.args)]
-    values = function.args.defaults
-    return dict(zip(names[len(names) - len(values) :], values, strict=True))
-
-
-def _outer(node: ast.expr, bound: Mapping[str, ast.expr]) -> ast.expr:
-    return bound.get(node.id, node) if isinstance(node, ast.Name) else node
 
 
 def user_files(file: Path | None) -> list[Path]:
@@ -213,7 +203,7 @@ def read_training(files: Sequence[Path]) -> list[Training]:
     found = _trainings(reader.statements(trees[files[0]].body, _Scope(files[0], {})), None)
     if not found:
         for _, file, node in defined:
-            scope = _Scope(file, _defaults(node), "", (node.name,))
+            scope = _Scope(file, defaults(node), "", (node.name,))
             found += _trainings(reader.statements(node.body, scope), None)
     first: dict[int, Training] = {}
     for training in sorted(found, key=lambda t: t.epoch is None):

@@ -62,9 +62,10 @@ class RectifierObserver:
         self._before: dict[tuple[str, str, int, int | None], str] = {}
         self._means: dict[tuple[str, str, int, int | None], torch.Tensor] = {}
 
-    def fewest_positions(self) -> int | None:
-        """The smallest number of positions any rectifier was seen at, None without one."""
-        return min(self._positions.values(), default=None)
+    def unsure(self, positions: int) -> bool:
+        """Whether some unit did not fire and was seen at fewer positions than these."""
+        few = [self._counts[key] for key, seen in self._positions.items() if seen < positions]
+        return any(bool((counts == 0).any()) for counts in few)
 
     def __call__(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any

@@ -1,7 +1,8 @@
 """The shared probe: forward and backward over a few training batches, everything recorded.
 
 Cost: K forward and backward passes in training mode (K = 4); where a tensor has no gradient, 3
-training steps on the copy and one more forward and backward pass for a second look.
+training steps on the copy and one more forward and backward pass for a second look; where a
+rectified unit did not fire at too few positions, forward passes over more batches.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from recipe_check.rig import Rig
 
 BATCHES = 4
+KEPT = 2**23  # numbers at most of what the losses of all batches compared (32 MB)
 POSITIONS = 256  # a unit is called dead only after this many samples or pixels
 BLOCKED = 0.9  # share of a rectifier's units
 SETTLING_STEPS = 3  # zero-initialised heads, branches and LoRA pairs wake up within these
@@ -54,12 +56,24 @@ class LayerStats:
 
 
 @dataclass(frozen=True)
+class Probed:
+    """One batch as the model got it, and what its loss compared; detached."""
+
+    batch: Any
+    terms: tuple[LossTerm, ...]
+
+
+@dataclass(frozen=True)
 class Trace:
-    """What the probe saw. `terms` and `output` hold detached tensors of the first batch."""
+    """What the probe saw. `terms` and `output` hold detached tensors of the first batch.
+
+    `probed` are the batches, one for each of `losses`; () where keeping them takes too much memory.
+    """
 
     losses: tuple[float, ...]
     requires_grad: bool
     terms: tuple[LossTerm, ...]
+    probed: tuple[Probed, ...]
     output: Any
     gradients: tuple[TensorGradient, ...]
     rectifiers: tuple[Rectifier, ...]
@@ -115,19 +129,22 @@ def take_trace(lab: Lab) -> Trace:
     stack = rig.stack()
     rectifiers, entry = RectifierObserver(stack), EntryObserver()
     squashes = SaturationObserver(stack)
-    losses, norms, first = [], [], None
-    for batch in lab.train_batches[:BATCHES]:
-        terms = LossObserver()
+    losses, norms, first, probed = [], [], None, list[Probed]()
+    for number, batch in enumerate(lab.train_batches[:BATCHES]):
+        terms, there = LossObserver(), rig.put(batch)
         hooks = [m.register_forward_hook(recorder) for m in rig.model.modules() if first is None]
         once = (entry, squashes) if first is None else ()
         with stack.following(), Watch(terms, rectifiers, *once):
-            step = rig.step(rig.put(batch))
+            step = rig.step(there)
         for hook in hooks:
             hook.remove()
         losses.append(step.loss.detach())
         norms.append(_gradient_norms(rig, step.loss))
+        held = Probed(there, _detached(terms.terms))
         if first is None:
-            first = (step.loss.requires_grad, _detached(terms.terms), _detached_tree(step.output))
+            first = (step.loss.requires_grad, held.terms, _detached_tree(step.output))
+        if len(probed) == number and _numbers(held) <= KEPT / BATCHES:
+            probed.append(held)
     assert first is not None
     _more_positions(lab, rig, rectifiers)
     weights = [float(p.detach().norm()) for _, p in rig.trainable()]
@@ -137,6 +154,7 @@ def take_trace(lab: Lab) -> Trace:
         losses=tuple(torch.stack(losses).tolist()),
         requires_grad=first[0],
         terms=first[1],
+        probed=tuple(probed) if len(probed) == len(losses) else (),
         output=first[2],
         gradients=_records(rig, norms, weights, settled),
         rectifiers=rectifiers.records(),
@@ -146,12 +164,17 @@ def take_trace(lab: Lab) -> Trace:
     )
 
 
+def _numbers(held: Probed) -> int:
+    compared = [[t.prediction, t.target] for t in held.terms]
+    return sum(leaf.numel() for leaf in tree.leaves([held.batch, compared]))
+
+
 def _more_positions(lab: Lab, rig: Rig, rectifiers: RectifierObserver) -> None:
-    """Forward passes only, until each rectifier was seen at enough positions: on a small batch
-    a squeeze-and-excite bottleneck looks dead when it is not."""
+    """Forward passes only, until each rectifier was seen at enough positions to call the units
+    dead that did not fire: on a small batch a squeeze-and-excite bottleneck looks dead when it is
+    not."""
     for batch in lab.train_batches[BATCHES:]:
-        fewest = rectifiers.fewest_positions()
-        if fewest is None or fewest >= POSITIONS:
+        if not rectifiers.unsure(POSITIONS):
             return
         with rig.looking(), rectifiers.stack.following(), Watch(rectifiers):
             rig.step(rig.put(batch))

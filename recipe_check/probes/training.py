@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from recipe_check.errors import NotApplicable
 from recipe_check.lab import seed_everything
 from recipe_check.subject import can_fuse, densify
 
 if TYPE_CHECKING:
     from recipe_check.rig import Rig
 
-CHUNK = 10  # steps between two looks at the losses
+CHUNK = 10  # steps between two looks at the losses, where a look waits for the device
 
 
 @dataclass
@@ -47,12 +48,15 @@ class Fit:
             if self.noise_seed is not None:
                 seed_everything(self.noise_seed + number % len(batches))
             loss = self.rig.step(batches[number % len(batches)]).loss
+            if not loss.requires_grad:
+                raise NotApplicable("the loss has no gradient (see gradient-norms)")
             self._zero()
             self.rig.backward(loss)
             densify(self.optimizer)
             self.rig.meter.steps += 1
             self.optimizer.step()
             found.append(loss.detach())
+        self._zero()  # other runs take turns with this one: one set of gradients in memory
         values = [float(v) for v in torch.stack(found).double().tolist()]
         self.losses += values
         return values
@@ -70,11 +74,13 @@ def run_until(
     seconds: float,
     done: Callable[[Fit], bool],
 ) -> None:
-    """Continues the run until `done` says so, or steps or seconds are used up."""
+    """Continues the run until `done` says so, or steps or seconds are used up. `done` is asked
+    after every step on a CPU, else after every ten."""
     start = time.monotonic()
-    while len(fit.losses) < most and time.monotonic() - start < seconds:
-        fit.steps(batches, min(CHUNK, most - len(fit.losses)))
-        if done(fit):
+    chunk = 1 if fit.rig.device.type == "cpu" else CHUNK
+    while True:
+        fit.steps(batches, min(chunk, most - len(fit.losses)))
+        if done(fit) or len(fit.losses) >= most or time.monotonic() - start >= seconds:
             return
 
 

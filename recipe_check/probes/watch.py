@@ -159,9 +159,9 @@ class ModuleStack:
             after.remove()
 
     def _enter(self, module: nn.Module, _args: Any) -> None:
-        name = self.names.get(id(module), "")
-        self.stack.append(name)
-        enter_module(self.created.get(name))
+        name = self.names.get(id(module))  # None for a loss, which stands outside
+        self.stack.append(name or "")
+        enter_module(None if name is None else self.created.get(name))
 
     def _leave(self, _module: nn.Module, _args: Any, _output: Any) -> None:
         if self.stack:

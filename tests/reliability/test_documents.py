@@ -1,4 +1,4 @@
-"""The pages on reliability and security name tests that exist, and the README names the pages."""
+"""The pages on faults and security name tests that exist, and the README names the pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = ("docs/reliability.md", "docs/security.md")
+PAGES = ("docs/reliability.md", "docs/security.md", "docs/distributed.md")
 TESTS = {
     name
     for file in (ROOT / "tests").rglob("test_*.py")
@@ -29,7 +29,7 @@ def test_every_row_of_the_fault_table_names_a_test() -> None:
     assert [row for row in rows if "`test_" not in row.rpartition(" | ")[2]] == []
 
 
-def test_the_readme_links_both() -> None:
+def test_the_readme_links_them() -> None:
     readme = (ROOT / "README.md").read_text()
     for page in PAGES:
         assert f"({page})" in readme
