@@ -24,21 +24,22 @@ CHANNELS = (1, 3, 4)
 
 
 def empty(lab: Lab, found: Scan) -> Problem | None:
-    """A loader without a batch, most often for `drop_last` with few samples."""
-    if found.batches:
-        return None
+    """A loader without a batch because `drop_last` drops the only one. Any other empty loader
+    ends the run: there is nothing to say about it."""
     loader: Any = lab.subject.loader
-    size, last = getattr(loader, "batch_size", None), getattr(loader, "drop_last", False)
+    size = getattr(loader, "batch_size", None)
+    if found.batches or not getattr(loader, "drop_last", False) or not isinstance(size, int):
+        return None
     try:
         rows = len(loader.dataset)
     except (AttributeError, TypeError):
-        rows = None
-    dropped = bool(last) and isinstance(size, int) and rows is not None and rows < size
-    why = f": drop_last drops all {rows} samples, fewer than batch_size={size}" if dropped else ""
+        return None
+    if not 0 < rows < size:
+        return None
     return Problem(
-        f"the loader yields no batch{why}", "0 batches", "1 or more",
-        "choose a smaller batch_size, or drop_last=False" if dropped else
-        "look at the length of the data set and at its sampler", certain=True,
+        f"the loader yields no batch: drop_last drops all {rows} samples, fewer than "
+        f"batch_size={size}", "0 batches", "1 or more",
+        "choose a smaller batch_size, or drop_last=False", certain=True,
         location=maker(lab, "data"),
     )  # fmt: skip
 

@@ -8,8 +8,8 @@ rectified unit did not fire at too few positions, forward passes over more batch
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +17,7 @@ from torch import nn
 
 from recipe_check import tree
 from recipe_check.probes.entry import Entry, EntryObserver
+from recipe_check.probes.layers import LayerRecorder, LayerStats
 from recipe_check.probes.rectifiers import Rectifier, RectifierObserver
 from recipe_check.probes.saturation import Saturation, SaturationObserver
 from recipe_check.probes.watch import LossObserver, LossTerm, Watch
@@ -42,17 +43,6 @@ class TensorGradient:
     weight_norm: float
     norms: tuple[float | None, ...]  # one a batch, at the initial weights
     settled: float | None  # after three training steps, where some tensor had none at the start
-
-
-@dataclass(frozen=True)
-class LayerStats:
-    """One leaf module, in the order of its first call; statistics of the first batch's output."""
-
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-    mean: float
-    std: float
 
 
 @dataclass(frozen=True)
@@ -95,37 +85,11 @@ class Trace:
         return next((g for g in self.gradients if g.name == name), None)
 
 
-@dataclass
-class _LayerRecorder:
-    """Output statistics of each leaf module's first call, kept on the device until the end."""
-
-    names: Mapping[int, str]
-    seen: dict[str, tuple[str, tuple[int, ...], torch.Tensor]] = field(default_factory=dict)
-
-    def __call__(self, module: nn.Module, _args: Any, output: Any) -> None:
-        name = self.names.get(id(module))
-        if name is None or name in self.seen:
-            return
-        first = next((t for t in tree.leaves(output) if t.is_floating_point()), None)
-        if first is None or not first.numel():
-            return
-        with torch.no_grad():
-            values = first.detach().float()
-            stats = torch.stack((values.mean(), values.std(correction=0)))
-        self.seen[name] = (type(module).__name__, tuple(first.shape), stats)
-
-    def stats(self) -> tuple[LayerStats, ...]:
-        return tuple(
-            LayerStats(name, kind, shape, *numbers.tolist())
-            for name, (kind, shape, numbers) in self.seen.items()
-        )
-
-
 def take_trace(lab: Lab) -> Trace:
     """Runs the probe on a fresh copy of the subject; see the module's docstring for its cost."""
     rig = lab.rig().train()
     leaf_names = {id(m): name for name, m in rig.model.named_modules() if not any(m.children())}
-    recorder = _LayerRecorder(leaf_names)
+    recorder = LayerRecorder(leaf_names)
     stack = rig.stack()
     rectifiers, entry = RectifierObserver(stack), EntryObserver()
     squashes = SaturationObserver(stack)
