@@ -49,8 +49,10 @@ def see_balance(lab: Lab) -> Balance:
 
 def _line(lab: Lab, counts: tuple[int, ...], natural: tuple[int, ...]) -> Location | None:
     """Where classes were left out, or what the sampler was made of."""
-    if natural:
-        return sampler_line(lab)
+    if natural or not all(counts):
+        made = sampler_line(lab)
+        if made is not None:
+            return made
     steps = chains(lab).targets[1:] if not all(counts) else ()
     cut = frozenset({"slice"})
     return first(steps, CHOSEN) or next((m.location for m in steps if m.ops == cut), None)

@@ -11,7 +11,7 @@ from pathlib import Path
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
 CHANGES = frozenset({"shuffle", "put", "copyto", "fill", "sort", "append", "extend", "reverse",
-                     "insert", "update", "roll_", "random_shuffle", "fillna", "drop",
+                     "insert", "update", "setdefault", "roll_", "random_shuffle", "fillna", "drop",
                      "clip_", "resize", "put_along_axis"})  # fmt: skip
 
 

@@ -14,11 +14,13 @@ from recipe_check.errors import UserCodeError
 from recipe_check.probes.training import Fit
 
 from ._batch_labels import classes_of, look_at
-from ._data_lines import NUMBERED, validation_line
+from ._data_lines import NUMBERED, nearest, validation_line
 from ._dependency import see_dependency
 from ._input_scale import see_inputs
 from ._rows import TOLERANCE
+from ._target_scale import see_targets
 from .input_scale import InputScale
+from .target_scale import TargetScale
 
 if TYPE_CHECKING:
     from recipe_check import Lab
@@ -48,7 +50,9 @@ class Culprit:
 def culprit_of(lab: Lab, train: Sequence[Any], held: Sequence[Any], rate: float) -> Culprit | None:
     """The first that there is. Costs those of batch-dependency (about 15 F), and with validation
     data up to 400 steps; asked only where held-out data are not reached."""
-    return _scaling(lab) or _mixing(lab) or _other_validation(lab, train, held, rate)
+    return (
+        _scaling(lab) or _targets(lab) or _mixing(lab) or _other_validation(lab, train, held, rate)
+    )
 
 
 def _scaling(lab: Lab) -> Culprit | None:
@@ -65,6 +69,17 @@ def _scaling(lab: Lab) -> Culprit | None:
         return Culprit("the inputs are not scaled", f"inputs of mean {seen.mean:.3g} and deviation "
                        f"{seen.std:.3g} come first", "scale the inputs", "input-scale")  # fmt: skip
     return None
+
+
+def _targets(lab: Lab) -> Culprit | None:
+    try:
+        seen = see_targets(lab)
+    except (NotApplicable, UserCodeError):
+        return None
+    if seen.distance <= TargetScale().largest:
+        return None
+    return Culprit("the targets are not scaled", f"targets of mean {seen.mean:.3g} and deviation "
+                   f"{seen.std:.3g} come first", "scale the targets", "target-scale")  # fmt: skip
 
 
 def _mixing(lab: Lab) -> Culprit | None:
@@ -108,7 +123,7 @@ def _other_validation(
             "numbered otherwise",
             "make the numbers of the classes once, and use them in both loaders", "",
             Status.FAIL, True, validation_line(lab, "targets", NUMBERED)
-            or validation_line(lab, "targets"),
+            or validation_line(lab, "targets") or nearest(lab, "targets", NUMBERED),
         )  # fmt: skip
     return Culprit(
         "validation data are unlike the training data",

@@ -16,11 +16,22 @@ from recipe_check.lineage import ARITHMETIC
 from recipe_check.probes.watch import LossObserver, Watch
 
 from ._blame import last_layer, maker, target_line, wrapped_line
-from ._data_lines import CASTS, VALUES, nearest, not_finite, same_line, value_line
+from ._data_lines import (
+    CASTS,
+    SORTS,
+    VALUES,
+    first,
+    nearest,
+    not_finite,
+    same_line,
+    sampler_line,
+    value_line,
+)
 from ._extent import extents
 from ._leaks import copied_target
 from ._scan import Scan, scan
-from ._unusable import empty, unusable
+from ._sources import chains
+from ._unusable import beyond, empty, unreadable, unusable
 from .batch_contract import Batches, Problem
 from .label_range import Labels
 from .shuffling import Mixing
@@ -31,6 +42,9 @@ if TYPE_CHECKING:
 
 def see_batches(lab: Lab) -> Batches:
     """What is wrong with the batches, worst first."""
+    raised = unreadable(lab)
+    if raised is not None:
+        return Batches(0, 0, "", (raised,))
     found = scan(lab)
     none = empty(lab, found)
     if none is not None:
@@ -62,7 +76,13 @@ def see_batches(lab: Lab) -> Batches:
             Problem(f"the input's dtype changes between batches: {kinds}", kinds, "one dtype",
                     "convert in the data set", certain=False)
         )  # fmt: skip
-    several = (unusable(lab), _leftover(lab, found), copied_target(lab), _wrapped(lab))
+    several = (
+        unusable(lab),
+        beyond(lab, found),
+        _leftover(lab, found),
+        copied_target(lab),
+        _wrapped(lab),
+    )
     problems += [problem for problem in several if problem is not None]
     problems += extents(lab, found)
     problems.sort(key=lambda problem: not problem.certain)
@@ -132,6 +152,8 @@ def _label_line(lab: Lab, labels: torch.Tensor, outputs: int) -> Location | None
     if classes > outputs:
         return last_layer(lab)
     found = target_line(lab, ARITHMETIC)
+    if classes == 1 and sampler_line(lab) is not None:
+        return sampler_line(lab)
     if classes == 1:
         return found or nearest(lab, "targets", CASTS)
     return found or nearest(lab, "targets", VALUES | CASTS)
@@ -172,7 +194,8 @@ def see_mixing(lab: Lab) -> Mixing:
     generator = torch.Generator().manual_seed(0)
     shuffled = everything[torch.randperm(len(everything), generator=generator)]
     random = list(torch.split(shuffled, [len(labels) for labels in whole]))
-    return Mixing(len(whole), _mean_entropy(whole), _mean_entropy(random), maker(lab, "data"))
+    where = maker(lab, "data") or first(chains(lab).targets, SORTS) or nearest(lab, "targets")
+    return Mixing(len(whole), _mean_entropy(whole), _mean_entropy(random), where)
 
 
 def _mean_entropy(batches: Sequence[torch.Tensor]) -> float:

@@ -25,7 +25,9 @@ REORDERS = frozenset({
     "sort_values", "dropna", "set", "randrange", "choices",
 })  # fmt: skip
 CASTS = frozenset({"int", "long", "astype", "floor", "round", "bool", "trunc", "to", "rint"})
-VALUES = frozenset({"arithmetic", "nan", "where", "log", "divide", "mul", "add", "clip"})
+VALUES = frozenset(
+    {"arithmetic", "nan", "where", "log", "divide", "mul", "add", "clip", "floor_divide"}
+)
 ENTRIES = frozenset({"tensor", "from_numpy", "as_tensor", "Tensor", "FloatTensor", "LongTensor",
                      "float", "astype", "array", "asarray"})  # fmt: skip
 DRAWS = frozenset({"normal", "random", "randn", "rand", "uniform", "integers", "randint", "choice",
@@ -37,7 +39,9 @@ JOINS = frozenset({"hstack", "column_stack", "concatenate", "cat", "concat", "st
 VIEWED = frozenset({"reshape", "view", "resize", "unflatten"})
 CHOSEN = frozenset({"compare", "isin", "query", "where"})
 NUMBERED = frozenset({"set", "fromkeys", "unique", "factorize", "fit_transform", "fit", "sorted",
-                      "enumerate", "LabelEncoder", "Categorical"})  # fmt: skip
+                      "enumerate", "setdefault", "LabelEncoder", "Categorical"})  # fmt: skip
+SPLITS = frozenset({"random_split", "train_test_split", "split", "Subset", "slice"})
+SORTS = frozenset({"argsort", "sort", "sorted", "sort_values", "lexsort"})
 COPIED = frozenset({"repeat", "tile", "resample", "choice", "fit_resample", "repeat_interleave"})
 
 
@@ -107,12 +111,28 @@ def cut_line(lab: Lab) -> Location | None:
     return first(targets, cut) or first(inputs, cut) or _first_of(targets) or _first_of(inputs)
 
 
+def route_line(lab: Lab, *wanted: frozenset[str]) -> Location | None:
+    """The nearest step to the data set with one of these operations."""
+    return first(chains(lab).route, *wanted)
+
+
 def validation_line(lab: Lab, side: str, *wanted: frozenset[str]) -> Location | None:
     """Where the validation data alone were made: a step that the training data have not."""
     training, found = chains(lab), chains(lab, validation=True)
     known = {(m.location.file, m.location.line) for m in (*training.inputs, *training.targets)}
-    own = [m for m in found.only(side) if (m.location.file, m.location.line) not in known]
-    return first(found.only(side), *wanted) if wanted else _first_of(own)
+    if wanted:
+        return first(found.only(side), *wanted)
+    steps: Sequence[Made] = getattr(found, side)
+    return _first_of([m for m in steps if (m.location.file, m.location.line) not in known])
+
+
+def split_line(lab: Lab) -> Location | None:
+    """Where the validation samples were chosen: a step to their data set that the training data
+    have not, the farthest from the loader."""
+    training, found = chains(lab), chains(lab, validation=True)
+    known = {(m.location.file, m.location.line) for m in training.route}
+    own = [m for m in found.route if (m.location.file, m.location.line) not in known]
+    return own[-1].location if own else None
 
 
 def same_line(lab: Lab) -> Location | None:

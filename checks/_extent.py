@@ -15,7 +15,7 @@ from recipe_check.probes.loops import user_files
 from recipe_check.userframes import relative
 
 from ._blame import maker
-from ._data_lines import sampler_line
+from ._data_lines import SPLITS, route_line, sampler_line
 from ._scan import Scan, scan
 from .batch_contract import Problem
 
@@ -62,7 +62,8 @@ def _turned(lab: Lab, found: Scan) -> Iterator[Problem]:
             f"{found.rows} training samples, but {other.rows} for validation: the parts of the "
             "split are mixed up, or most of the data is left out",
             f"{found.rows} training samples", f"more than {other.rows} for validation",
-            "train on the larger part", certain=False, location=maker(lab, "data"),
+            "train on the larger part", certain=False,
+            location=route_line(lab, SPLITS) or maker(lab, "data"),
         )  # fmt: skip
 
 
@@ -83,18 +84,27 @@ def _length(dataset: Any) -> int | None:
 def _stored(lab: Lab, dataset: Any) -> tuple[int, Location | None]:
     """The most frequent length of the attributes that `__getitem__` looks up by its index alone
     (two at least: images and labels), and the line of `__len__`."""
+    for file, node in _classes(lab, type(dataset).__name__):
+        looked = _looked_up(node)
+        sizes = Counter(size for n in looked if (size := _length(getattr(dataset, n, None))))
+        if sizes and sizes.most_common(1)[0][1] >= 2:
+            return sizes.most_common(1)[0][0], _length_line(file, node)
+    return 0, None
+
+
+def length_line(lab: Lab, name: str) -> Location | None:
+    """The last line of `__len__` of a class of the user's."""
+    return next((_length_line(file, node) for file, node in _classes(lab, name)), None)
+
+
+def _classes(lab: Lab, name: str) -> Iterator[tuple[str, ast.ClassDef]]:
+    """Classes of this name in the user's files."""
     for file in user_files(lab.subject.file):
         with suppress(OSError, SyntaxError, ValueError):
             module = ast.parse(file.read_text(encoding="utf-8"))
             for node in ast.walk(module):
-                if isinstance(node, ast.ClassDef) and node.name == type(dataset).__name__:
-                    looked = _looked_up(node)
-                    sizes = Counter(
-                        size for n in looked if (size := _length(getattr(dataset, n, None)))
-                    )
-                    if sizes and sizes.most_common(1)[0][1] >= 2:
-                        return sizes.most_common(1)[0][0], _length_line(relative(str(file)), node)
-    return 0, None
+                if isinstance(node, ast.ClassDef) and node.name == name:
+                    yield relative(str(file)), node
 
 
 def _looked_up(node: ast.ClassDef) -> set[str]:

@@ -92,7 +92,11 @@ def _compare(lab: Lab, batches: Sequence[Any], twins: bool | None, workers: int)
     moved = _changed(inputs, rows)
     label = targets[0][0] if len(targets[0]) == 1 else None
     classes = label is not None and label.ndim == 1 and not label.is_floating_point()
-    flips = _changed(targets, rows) if classes else torch.zeros(rows, dtype=torch.bool)
+    flips = (
+        _changed(targets, rows)
+        if classes or _is_mask(label, inputs[0][0])
+        else torch.zeros(rows, dtype=torch.bool)
+    )
     swapped = classes and bool(moved.all()) and conflicting(scan(lab)) >= CONFLICTING
     return Fetches(
         samples=rows,
@@ -111,10 +115,18 @@ def _compare(lab: Lab, batches: Sequence[Any], twins: bool | None, workers: int)
     )
 
 
+def _is_mask(label: torch.Tensor | None, x: torch.Tensor) -> bool:
+    """Class labels as large as the images."""
+    if label is None or label.is_floating_point() or min(label.ndim, x.ndim) < 3:
+        return False
+    return label.shape[-2:] == x.shape[-2:]
+
+
 def _line(lab: Lab, labels: bool, twins: bool, inputs: Leaves, targets: Leaves) -> Location | None:
     """Where the labels, the workers' noise or the inputs are drawn, changed or turned."""
     if labels:
-        return target_line(lab, RANDOM) or nearest(lab, "targets", DRAWS | REORDERS)
+        drawn = target_line(lab, RANDOM | TURNING)
+        return drawn or nearest(lab, "targets", DRAWS | REORDERS | TURNING)
     if drifts(inputs):
         return nearest(lab, "inputs", VALUES)
     if turned(inputs, targets):

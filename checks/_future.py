@@ -9,6 +9,7 @@ import torch
 from recipe_check import Location, NotApplicable, tree
 
 from ._calls import Call, forward_leaves, model_call
+from ._data_lines import nearest
 from ._mixing import record
 from ._rows import TOLERANCE
 
@@ -40,6 +41,8 @@ def see_future(lab: Lab) -> Future:
     if copies and change > TOLERANCE:
         raise NotApplicable("not a next-token model: it reproduces its input")
     op, where = _first(rig, call, batch, other, time, cut) if change > TOLERANCE else ("", None)
+    if copies:
+        where = nearest(lab, "targets", frozenset({"slice"}))
     return Future(change, op, where, copies)
 
 

@@ -10,7 +10,7 @@ from torch.utils.data import IterableDataset
 from recipe_check import Location, NotApplicable
 
 from ._blame import maker
-from ._data_lines import COPIED, first
+from ._data_lines import COPIED, first, split_line
 from ._scan import Scan, scan
 from ._sources import chains
 from .duplicates import Repeats
@@ -43,7 +43,7 @@ def see_repeats(lab: Lab) -> Repeats:
         repeated=sum(count - 1 for count in counts.values()),
         twice=sum(count for count in counts.values() if count > 1),
         conflicts=sum(counts[sample] for sample, seen in labels.items() if len(seen) > 1),
-        location=_overlap_line(lab, counts, training) or maker(lab, "val_data"),
+        location=_overlap_line(lab, counts, training) or split_line(lab) or maker(lab, "val_data"),
         copies=min(counts.values(), default=1),
         workers=_streams(lab),
         same_batch=training.batches >= LEAST_BATCHES and len(counts) <= max(training.sizes[:1]),

@@ -41,6 +41,8 @@ class Scan:
     moments: Moments = field(default_factory=Moments)
     target_moments: Moments = field(default_factory=Moments)
     last: Any = None  # the last batch
+    highest: int = -1  # of integer inputs (token ids)
+    extreme: Any = None  # the batch that holds it
     late: bool = False  # time was up before the loader ended
 
 
@@ -79,6 +81,7 @@ def _read(found: Scan, rig: Rig, batch: Any) -> None:
             _check_finite(found, kind, leaf)
     if inputs:
         found.moments.add(inputs[0])
+        _note_highest(found, inputs, batch)
     if len(targets) == 1 and targets[0].is_floating_point():
         found.target_moments.add(targets[0])
     if len(targets) == 1 and targets[0].ndim and _is_whole(targets[0]):
@@ -91,6 +94,12 @@ def _read(found: Scan, rig: Rig, batch: Any) -> None:
     if rows and together and inputs[0].numel() // rows >= LEAST_NUMBERS:
         found.inputs += _hashes(inputs, rows)
         found.targets += _hashes(targets, rows)
+
+
+def _note_highest(found: Scan, inputs: Sequence[torch.Tensor], batch: Any) -> None:
+    highest = max((int(t.max()) for t in inputs if t.numel() and _is_whole(t)), default=-1)
+    if highest > found.highest:
+        found.highest, found.extreme = highest, batch
 
 
 def _shape(leaf: torch.Tensor) -> str:

@@ -64,6 +64,7 @@ def see_schedule(lab: Lab) -> Plan:
         calls=steps,
         every=when.every,
         made=called(lab, name),
+        given=max((float(g.get("initial_lr", 0.0)) for g in optimizer.param_groups), default=0.0),
     )
 
 

@@ -29,12 +29,13 @@ class Made:
 @dataclass(frozen=True)
 class Chains:
     """The steps to the inputs and to the targets, the nearest to the loader first; likewise to what
-    its sampler was made of; `index` is whether `__getitem__` uses its index for the inputs (None
+    its sampler and (`route`) its data set were made of; `index` is whether `__getitem__` uses its index for the inputs (None
     where there is none)."""
 
     inputs: tuple[Made, ...] = ()
     targets: tuple[Made, ...] = ()
     sampler: tuple[Made, ...] = ()
+    route: tuple[Made, ...] = ()
     index: bool | None = None
 
     def only(self, mine: str) -> list[Made]:
@@ -52,13 +53,19 @@ class Reader:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.index: bool | None = None
+        self.route: list[ast.expr] = []  # what the loader was made of, down to the data set
+        self.entered: dict[ast.AST, ast.Call] = {}  # the call by which a function was reached
 
     def read(self, start: ast.expr) -> Chains:
         pairs = list(self.pairs(start, 0))
         inputs = self.follow([x for x, _ in pairs])
         targets = self.follow([y for _, y in pairs])
         sampler = self.follow(list(self._sampled(start, 0)))
-        return Chains(tuple(inputs), tuple(targets), tuple(sampler), self.index)
+        route = [self._made(node) for node in self.route]
+        return Chains(tuple(inputs), tuple(targets), tuple(sampler), tuple(route), self.index)
+
+    def _made(self, node: ast.expr) -> Made:
+        return Made(self._place(node, self.source.statement(node) or node), operations(node))
 
     def _sampled(self, node: ast.expr, depth: int) -> Iterator[ast.expr]:
         """What the sampler of a loader, or a Subset, was made of."""
@@ -90,9 +97,11 @@ class Reader:
             yield from self.pairs(node.value, depth + 1)
         elif spelled(node):
             for binding in self.source.bound(spelled(node), node) or self._outside(node):
+                self.route.append(binding.value)
                 yield from self.pairs(binding.value, depth + 1)
 
     def _of_call(self, node: ast.Call, depth: int) -> Iterator[tuple[ast.expr, ast.expr]]:
+        self.route.append(node)
         name = called(node)
         if name in PAIRED and len(node.args) >= 2:
             yield node.args[0], node.args[-1]
@@ -100,6 +109,7 @@ class Reader:
         own = self.source.kind(name)
         function = self.source.function(name)
         if own is not None:
+            self.entered[own] = node
             methods = [n for n in own.body if isinstance(n, Function)]
             for method in methods:
                 if method.name in ("__getitem__", "__iter__", "__next__"):
@@ -107,6 +117,7 @@ class Reader:
                         self._note_index(method, x)
                         yield x, y
         elif function is not None:
+            self.entered[function] = node
             yield from self._of_function(function, depth)
         else:
             for given in collate_first(node):
@@ -194,7 +205,9 @@ class Reader:
         if owner is not None and scope.name != "__init__":
             return []
         place_of = names.index(name) - shift
-        return [b for call in self.source.calls(called) for b in self._given(call, name, place_of)]
+        entered = self.entered.get(owner or scope)
+        calls = self.source.calls(called) if entered is None else [entered]
+        return [b for call in calls for b in self._given(call, name, place_of)]
 
     def _given(self, call: ast.Call, name: str, place: int) -> Iterator[Binding]:
         statement = self.source.statement(call)

@@ -45,14 +45,21 @@ def _chains(lab: Lab, validation: bool) -> Chains:
 
 
 def _start(source: Source, made: Location | None, validation: bool) -> ast.expr | None:
-    """The expression that made the loader: the DataLoader call of that line, else what a usual
-    name was set to."""
+    """The expression that made the loader: the user's function that a usual name was set by, the
+    DataLoader call of the line that made it, else what a usual name was set to."""
+    named = _named(source, validation)
+    if isinstance(named, ast.Call) and source.function(called(named)) is not None:
+        return named
     if made is not None and made.file == relative(str(source.file)):
         calls = (n for n in source.nodes if isinstance(n, ast.Call))
         same = [n for n in calls if n.lineno <= made.line <= (n.end_lineno or 0)]
         loaders = [n for n in same if called(n).endswith("DataLoader")]
         if loaders:
             return loaders[0]
+    return named
+
+
+def _named(source: Source, validation: bool) -> ast.expr | None:
     for name in VALIDATION if validation else TRAINING:
         found = source.bound(name, source.module.body[-1]) if source.module.body else []
         if found:

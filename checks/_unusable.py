@@ -12,8 +12,10 @@ from recipe_check import Location, tree
 from recipe_check.errors import UserCodeError
 
 from ._blame import maker
-from ._data_lines import CASTS, ENTRIES, nearest
+from ._data_lines import CASTS, ENTRIES, first, nearest
+from ._extent import length_line
 from ._scan import Scan
+from ._sources import chains
 from .batch_contract import Problem
 
 if TYPE_CHECKING:
@@ -44,6 +46,38 @@ def empty(lab: Lab, found: Scan) -> Problem | None:
     )  # fmt: skip
 
 
+def unreadable(lab: Lab) -> Problem | None:
+    """A loader that raises, most often for a length beyond what is stored."""
+    broken = lab.broken
+    if broken is None or "the data loader raised" not in broken.message:
+        return None
+    said = broken.message.partition("the data loader raised ")[2]
+    beyond_end = "IndexError" in said or "KeyError" in said
+    dataset = type(getattr(lab.subject.loader, "dataset", None)).__name__
+    return Problem(
+        f"the data loader raises: {said}"
+        + (": __len__ gives more samples than there are" if beyond_end else ""),
+        "raises", "batches", "return the number of stored samples in __len__" if beyond_end else
+        "mend what is raised", certain=True,
+        location=length_line(lab, dataset) if beyond_end else None,
+    )  # fmt: skip
+
+
+def beyond(lab: Lab, found: Scan) -> Problem | None:
+    """A later batch with token ids that an embedding has no row for, tried out: 1 F, and only
+    where the largest id is beyond the smallest embedding."""
+    sizes = [m.num_embeddings for m in lab.subject.original.model.modules()
+             if isinstance(m, nn.Embedding | nn.EmbeddingBag)]  # fmt: skip
+    if lab.broken is not None or not sizes or found.extreme is None or found.highest < min(sizes):
+        return None
+    rig = lab.rig().train()
+    try:
+        rig.step(rig.put(found.extreme))
+    except UserCodeError as error:
+        return _outside(lab, found.extreme) if "index out of range" in str(error) else None
+    return None
+
+
 def unusable(lab: Lab) -> Problem | None:
     """What about the first batch makes a training step raise: token ids without a row in the
     embedding, or a dtype or shape whose change lets the same step run. Costs up to 8 F, and only
@@ -62,7 +96,8 @@ def unusable(lab: Lab) -> Problem | None:
             return Problem(
                 f"a training step raises ({error}); with the {what} {said} it runs",
                 "raises", f"{what} {said}", f"yield the {what} {said}", certain=True,
-                location=nearest(lab, side, CASTS | ENTRIES),
+                location=first(getattr(chains(lab), side), CASTS | ENTRIES)
+                or nearest(lab, side),
             )  # fmt: skip
     return None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -149,7 +151,10 @@ class InputIndependentBaseline:
     def _leaks(self, seen: Arms) -> bool:
         if seen.prior is None or not seen.all_inputs_blank:
             return False
-        return seen.zeros.best.mean < (1 - self.leak) * seen.prior
+        held = seen.zeros.best.held  # rare classes make these losses uneven
+        error = statistics.stdev(held) / math.sqrt(len(held)) if len(held) > 1 else 0.0
+        below = seen.prior - seen.zeros.best.mean
+        return below > self.leak * seen.prior and below > self.t * error
 
     def _decide(self, seen: Arms) -> tuple[Status, str]:
         diagnosis = self._diagnosis(seen)

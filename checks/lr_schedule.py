@@ -9,15 +9,13 @@ from recipe_check import (
     Cause,
     CauseState,
     Fix,
-    Line,
     Location,
     Meta,
-    Series,
     Status,
     Verdict,
-    thin,
 )
 
+from ._schedule_views import plot
 from ._tested import state_of
 
 if TYPE_CHECKING:
@@ -46,6 +44,7 @@ class Plan:
     calls: int = 0  # that the planned training makes
     slip: tuple[str, str] = ("", "")  # what is wrong whatever the rates are, and the fix
     made: Location | None = None  # the line that made the scheduler
+    given: float = 0.0  # the rate that the optimizer was made with
     every: int = 1  # so many batches or epochs make one step of the scheduler
 
     @property
@@ -84,7 +83,8 @@ class LrSchedule:
     10 %, step decay by ten at two thirds and eight ninths 11 %); the scheduler raises before the
     training is over. warn: more than a quarter; a warm-up that takes more than half of the
     training; a cosine without restarts whose T_max is short of the training, so that the rate rises
-    again; a scheduler that the loop never steps, or of another optimizer with the same weights; a
+    again; rates that stay below a hundredth of the optimizer's and
+    2e-5; a scheduler that the loop never steps, or of another optimizer with the same weights; a
     ReduceLROnPlateau whose mode does not fit what it is given.
 
     Cost
@@ -126,6 +126,8 @@ class LrSchedule:
     vanished: float = 0.5  # share of the steps below a hundredth of the peak: fail
     low: float = 0.25  # likewise: warn
     warm_up: float = 0.5  # share of the steps before the peak
+    shrunk: float = 0.01  # of the optimizer's rate, and below `faint`: Noam starts from 1
+    faint: float = 2e-5
 
     def measure(self, lab: Lab) -> Plan:
         from ._schedule import see_schedule
@@ -144,7 +146,7 @@ class LrSchedule:
             fix=Fix(text=fix) if fix else None,
             location=self._line(seen) if bad else None,
             values={"peak": seen.peak, "tiny": seen.tiny},
-            details=(_plot(seen),) if seen.rates else (),
+            details=(plot(seen),) if seen.rates else (),
         )
 
     def _decide(self, seen: Plan) -> tuple[Status, str, str]:
@@ -178,6 +180,13 @@ class LrSchedule:
                     "that it never comes to its end"
                 ),
                 "step it after every batch, or build it for the steps that it gets",
+            )
+        if seen.given > 0 and seen.peak < min(self.shrunk * seen.given, self.faint):
+            return (
+                Status.WARN,
+                f"{how}: the rate never exceeds {seen.peak:.1g}, where the optimizer was given "
+                f"{seen.given:g}",
+                "return a factor of the optimizer's rate (1.0 at the start), not the rate itself",
             )
         late = self._late_peak(seen)
         if sure and late > self.warm_up:
@@ -236,14 +245,3 @@ class LrSchedule:
             Cause(title="the warm-up never ends",
                   state=state_of(self._late_peak(seen) > self.warm_up)),
         )  # fmt: skip
-
-
-def _plot(seen: Plan) -> Series:
-    steps = [float(i) for i in range(len(seen.rates))]
-    return Series(
-        title="Learning rate over the planned training",
-        x_label="step",
-        y_label="learning rate",
-        lines=(Line(name=seen.name, x=thin(steps), y=thin(seen.rates)),),
-        caption="From a dry run of a copy of the scheduler",
-    )

@@ -377,7 +377,12 @@ def downwards(optimizer, model):
     return optim.lr_scheduler.ReduceLROnPlateau(optimizer)
 
 
+def absolute(optimizer, model):
+    return optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1e-4 * 0.9**epoch)
+
+
 SCHEDULES = {
+    "absolute": (absolute, "scheduler.step()", "the rate never exceeds"),
     "never": (cosine, "print(epoch)", "no line of the training loop"),
     "another": (of_another, "scheduler.step()", "another optimizer"),
     "upwards": (upwards, "scheduler.step(val_loss)", "mode is 'max'"),
