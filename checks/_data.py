@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 
 def see_batches(lab: Lab) -> Batches:
     """What is wrong with the batches, worst first."""
-    raised = unreadable(lab)
-    if raised is not None:
-        return Batches(0, 0, "", (raised,))
     found = scan(lab)
+    raised = unreadable(lab, found)
+    if raised is not None:
+        return Batches(found.batches, found.rows, found.first, (raised,))
     none = empty(lab, found)
     if none is not None:
         return Batches(0, 0, "", (none,))

@@ -159,7 +159,9 @@ def constants_line(lab: Lab) -> Location | None:
 def sampler_line(lab: Lab) -> Location | None:
     """What the loader's sampler was made of: its indices or weights."""
     steps = chains(lab).sampler
-    return steps[1].location if len(steps) > 1 else _first_of(steps)
+    trivial = ENTRIES | {"tolist", "len"}
+    made = next((m.location for m in steps if m.ops - trivial), None)
+    return made or _first_of(steps)
 
 
 def value_line(lab: Lab, side: str, is_bad: Callable[[Any], bool]) -> Location | None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from recipe_check import tree
+from recipe_check.errors import UserCodeError
+from recipe_check.guard import guarded
 
 from ._moments import Moments
 
@@ -43,6 +45,7 @@ class Scan:
     last: Any = None  # the last batch
     highest: int = -1  # of integer inputs (token ids)
     extreme: Any = None  # the batch that holds it
+    raised: UserCodeError | None = None  # by the loader, after what was read
     late: bool = False  # time was up before the loader ended
 
 
@@ -56,12 +59,15 @@ def _scan(lab: Lab, loader: Iterable[Any]) -> Scan:
     found, rig = Scan(), lab.rig()
     source = lab.train_batches if iter(loader) is loader else loader
     start = time.monotonic()
-    with lab.seeded():
-        for batch in source:
-            _read(found, rig, batch)
-            found.late = time.monotonic() - start > SECONDS
-            if found.late or found.batches >= MOST_BATCHES:
-                break
+    try:
+        with lab.seeded(), guarded("the data loader"):
+            for batch in source:
+                _read(found, rig, batch)
+                found.late = time.monotonic() - start > SECONDS
+                if found.late or found.batches >= MOST_BATCHES:
+                    break
+    except UserCodeError as error:
+        found.raised = error
     return found
 
 

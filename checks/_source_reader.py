@@ -29,8 +29,8 @@ class Made:
 @dataclass(frozen=True)
 class Chains:
     """The steps to the inputs and to the targets, the nearest to the loader first; likewise to what
-    its sampler and (`route`) its data set were made of; `index` is whether `__getitem__` uses its index for the inputs (None
-    where there is none)."""
+    its sampler and (`route`) its data set were made of; `index` is whether `__getitem__` uses its
+    index for the inputs (None where there is none)."""
 
     inputs: tuple[Made, ...] = ()
     targets: tuple[Made, ...] = ()

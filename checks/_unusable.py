@@ -46,12 +46,13 @@ def empty(lab: Lab, found: Scan) -> Problem | None:
     )  # fmt: skip
 
 
-def unreadable(lab: Lab) -> Problem | None:
+def unreadable(lab: Lab, found: Scan) -> Problem | None:
     """A loader that raises, most often for a length beyond what is stored."""
-    broken = lab.broken
-    if broken is None or "the data loader raised" not in broken.message:
+    error = found.raised
+    if error is None:
         return None
-    said = broken.message.partition("the data loader raised ")[2]
+    said = str(error).removeprefix("the data loader raised ")
+    where = Location(file=error.file, line=error.line, source=error.source) if error.file else None
     beyond_end = "IndexError" in said or "KeyError" in said
     dataset = type(getattr(lab.subject.loader, "dataset", None)).__name__
     return Problem(
@@ -59,7 +60,7 @@ def unreadable(lab: Lab) -> Problem | None:
         + (": __len__ gives more samples than there are" if beyond_end else ""),
         "raises", "batches", "return the number of stored samples in __len__" if beyond_end else
         "mend what is raised", certain=True,
-        location=length_line(lab, dataset) if beyond_end else None,
+        location=(length_line(lab, dataset) if beyond_end else None) or where,
     )  # fmt: skip
 
 
