@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from recipe_check.lineage import optimizers_made
+
 from ._blame import maker, sets_rate
 from .optimizer_coverage import Coverage
 
@@ -20,7 +22,9 @@ def see_coverage(lab: Lab) -> Coverage:
     held = {id(p) for group in rig.optimizer.param_groups for p in group["params"]}
     trainable = rig.trainable()
     learning = {g.name for g in lab.trace.gradients if any((*g.norms, g.settled))}
-    missing = [(n, p) for n, p in trainable if id(p) not in held and n in learning]
+    elsewhere = _held_elsewhere(lab)
+    missing = [(n, p) for n, p in trainable
+               if id(p) not in held and n in learning and n not in elsewhere]  # fmt: skip
     known = {id(p) for p in rig.model.parameters()}
     if isinstance(rig.loss, nn.Module):
         known |= {id(p) for p in rig.loss.parameters()}
@@ -35,6 +39,14 @@ def see_coverage(lab: Lab) -> Coverage:
         still=_without_rate(lab, rig),
         location=maker(lab, "optimizer"),
     )
+
+
+def _held_elsewhere(lab: Lab) -> set[str]:
+    """Names of parameters that another optimizer of the user's holds: two may share a model."""
+    own = lab.subject.original.optimizer
+    others = [o for o in optimizers_made() if o is not own]
+    held = {id(p) for o in others for group in o.param_groups for p in group["params"]}
+    return {n for n, p in lab.subject.original.model.named_parameters() if id(p) in held}
 
 
 def _without_rate(lab: Lab, rig: Rig) -> tuple[str, ...]:

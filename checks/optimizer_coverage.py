@@ -55,7 +55,7 @@ class OptimizerCoverage:
     Known limits
     ------------
     Two optimizers that share a model (GAN) are only seen one at a time: parameters without a
-    gradient in the step are not counted.
+    gradient in the step, or in another optimizer of the file, are not counted.
 
     Example
     -------

@@ -94,6 +94,11 @@ def replica_of(model: nn.Module) -> DistributedDataParallel | None:
     return next((replica for replica in made if replica.module is model), None)
 
 
+def optimizers_made() -> list[torch.optim.Optimizer]:
+    """Likewise every optimizer."""
+    return [value for value in _made if isinstance(value, torch.optim.Optimizer)]
+
+
 def frozen_at(parameter: torch.Tensor) -> Location | None:
     """The line that last switched its gradient on or off."""
     found: Location | None = _freezes.get(parameter)
