@@ -122,7 +122,7 @@ def validation_line(lab: Lab, side: str, *wanted: frozenset[str]) -> Location | 
     known = {(m.location.file, m.location.line) for m in (*training.inputs, *training.targets)}
     if wanted:
         return first(found.only(side), *wanted)
-    steps: Sequence[Made] = getattr(found, side)
+    steps = [*found.only(side), *getattr(found, side)]
     return _first_of([m for m in steps if (m.location.file, m.location.line) not in known])
 
 

@@ -15,7 +15,7 @@ from recipe_check.lineage import RANDOM
 
 from ._blame import input_line, maker, target_line
 from ._data_lines import DRAWS, GENERATORS, REORDERS, VALUES, nearest
-from ._refetch import Leaves, conflicting, drifts, turned
+from ._refetch import Leaves, conflicting, drifts, is_switched_on, turned
 from ._scan import scan
 from .loader_determinism import Fetches
 
@@ -138,10 +138,12 @@ def _line(lab: Lab, labels: bool, twins: bool, inputs: Leaves, targets: Leaves) 
 
 def _validation(lab: Lab) -> int:
     """Validation samples whose inputs change from fetch to fetch; 0 where they cannot be fetched
-    by index."""
+    by index, or nothing says that they need not."""
     loader: Any = lab.subject.val_loader
     dataset, collate = getattr(loader, "dataset", None), getattr(loader, "collate_fn", None)
     if dataset is None or collate is None or not _is_map_style(dataset):
+        return 0
+    if not is_switched_on(lab.subject.loader, dataset):
         return 0
     try:
         indices = _indices(dataset)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch.utils.data import IterableDataset
 
 from recipe_check import Location, NotApplicable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 MOST_CLASSES = 100
 LEAST_DISTINCT = 20  # samples of a class
 LEAST_BATCHES = 4  # before it says anything that all are the same
+NEARLY_ALL = 0.9
 DRAWN_AGAIN, ONCE = 3.0, 1.05  # occurrences a distinct sample
 
 
@@ -60,21 +62,25 @@ def _streams(lab: Lab) -> int:
 
 
 def _oversampled(counts: Counter[bytes], training: Scan) -> bool:
-    """Whether a class (at least 20 distinct samples) occurs three times and more a sample, and
-    another not again at all."""
-    if len(training.targets) != len(training.inputs):
+    """Whether nearly all samples of a class (at least 20 distinct ones) occur again, three times
+    each and more, and those of another class do not."""
+    labels = torch.cat(training.labels).tolist() if training.labels else []
+    if len(labels) != len(training.inputs):
         return False
-    distinct: dict[bytes, set[bytes]] = {}
-    for sample, label in zip(training.inputs, training.targets, strict=True):
+    distinct: dict[int, set[bytes]] = {}
+    for sample, label in zip(training.inputs, labels, strict=True):
         distinct.setdefault(label, set()).add(sample)
-    if not 2 <= len(distinct) <= MOST_CLASSES:
-        return False
-    each = {
-        label: sum(counts[sample] for sample in samples) / len(samples)
-        for label, samples in distinct.items()
+    each = [
+        [counts[sample] for sample in samples]
+        for samples in distinct.values()
         if len(samples) >= LEAST_DISTINCT
-    }
-    return bool(each) and max(each.values()) >= DRAWN_AGAIN and min(each.values()) <= ONCE
+    ]
+    if not 2 <= len(distinct) <= MOST_CLASSES or not each:
+        return False
+    most = max(each, key=lambda found: sum(found) / len(found))
+    again = sum(count > 1 for count in most) / len(most)
+    drawn = again >= NEARLY_ALL and sum(most) / len(most) >= DRAWN_AGAIN
+    return drawn and min(sum(found) / len(found) for found in each) <= ONCE
 
 
 def _made(lab: Lab) -> Location | None:

@@ -3,12 +3,16 @@ turn an image without its mask, or return another sample's input?"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
+from torch.utils.data import Subset
 
 from ._scan import Scan
 
+SWITCHES = re.compile("aug|train|jitter|random|nois|flip|distort", re.IGNORECASE)
 STEADY = 0.9  # correlation of two changes in a row: of noise that is drawn anew it is -0.5
 LEAST_ROWS = 8
 TURNS: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
@@ -65,3 +69,23 @@ def conflicting(known: Scan) -> float:
     for sample, label in zip(known.inputs, known.targets, strict=True):
         labels.setdefault(sample, set()).add(label)
     return sum(len(labels[sample]) > 1 for sample in known.inputs) / len(known.inputs)
+
+
+def is_switched_on(loader: Any, validation: Any) -> bool:
+    """Whether the validation data are augmented by a switch that they have (`augment=True`,
+    `mode="train"`), by the training data's own transform, or for being a part of these: a task may
+    also be random by nature."""
+    training, validation = _unwrapped(getattr(loader, "dataset", None)), _unwrapped(validation)
+    if training is validation:
+        return True
+    values: dict[str, Any] = getattr(validation, "__dict__", {})
+    on = any(v is True and SWITCHES.search(k) for k, v in values.items())
+    named = any(isinstance(v, str) and v.lower() in ("train", "training") for v in values.values())
+    own = values.get("transform")
+    return on or named or (own is not None and own is getattr(training, "transform", None))
+
+
+def _unwrapped(dataset: Any) -> Any:
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    return dataset

@@ -59,8 +59,8 @@ class LoaderDeterminism:
     changed further in the same direction by each fetch (cosine of 0.9 and more; noise that is drawn
     anew has -0.5); an image comes flipped or turned by 90 degrees with the mask that it had before;
     all inputs change, the labels do not, and 20 % of the inputs of one reading occur with several
-    labels. warn: validation inputs change between fetches as the training inputs do; with unchanged
-    class
+    labels. warn: validation inputs change between fetches as the training inputs do, by a switch
+    that the data set has or the training data's own transform; with unchanged class
     labels, at least 93 % of the inputs' variance differs between two fetches of the same sample
     (noise of 3.6 times the signal; strong random crops keep 10 % and more), and as much of the
     variance of their spectra and sorted values, which clips of a recording and points of a cloud

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from recipe_check import NotApplicable, Status
+from recipe_check import CauseState, NotApplicable, Status
 from recipe_check.checks._arm_values import Arm, Arms, Round, gain
+from recipe_check.checks._culprits import Culprit
 from recipe_check.checks.input_independent_baseline import InputIndependentBaseline
 from tests.nets import (
     MLP,
@@ -158,3 +161,19 @@ def arms(real, zeros=2.0, permuted=2.0, train=1.0, progress=1.0, prior=None, shu
 )
 def test_judge(seen, status) -> None:
     assert InputIndependentBaseline().judge(seen).status is status
+
+
+@pytest.mark.parametrize(
+    ("early", "train", "status"),
+    [(False, 1.0, Status.WARN), (False, 1.9, Status.WARN), (True, 1.9, Status.FAIL)],
+    ids=["instead-of-labels", "undecided-anyway", "told-apart-early"],
+)
+def test_what_comes_before_the_labels_is_blamed_first(early, train, status) -> None:
+    culprit = Culprit("inputs are not scaled", "scale first", "scale them", "input-scale",
+                      Status.FAIL if early else Status.WARN, early)  # fmt: skip
+    verdict = InputIndependentBaseline().judge(replace(arms(2.1, train=train), culprit=culprit))
+    assert verdict.status is status
+    named = [c.title for c in verdict.causes if c.state is CauseState.MATCHES]
+    assert named == ([] if train == 1.9 and not early else ["inputs are not scaled"])
+    sound = replace(arms(1.0), culprit=culprit)
+    assert InputIndependentBaseline().judge(sound).status is Status.PASS

@@ -18,6 +18,7 @@ from recipe_check.checks.optimizer_coverage import OptimizerCoverage
 from recipe_check.checks.optimizer_learns import OptimizerLearns
 from recipe_check.checks.registration import Registration
 from recipe_check.checks.weight_init import WeightInit
+from recipe_check.lineage import lines_recorded
 from recipe_check.probes.loops import read_training
 from tests.nets import MLP, class_batches, made
 
@@ -436,3 +437,14 @@ def test_thawing_a_module_by_attribute_does_nothing(lab_for) -> None:
     verdict = judged(Freezing(), lab_for(model, class_batches(), CE))
     assert verdict.status is Status.FAIL
     assert "thaws nothing" in verdict.message
+
+
+def test_a_second_optimizer_may_hold_the_rest(lab_for) -> None:
+    model = made(MLP)
+    with lines_recorded():
+        first = optim.SGD(model.body.parameters(), lr=0.1)
+        second = optim.SGD(model.head.parameters(), lr=0.1)
+    lab = lab_for(model, class_batches(), CE, first)
+    assert judged(OptimizerCoverage(), lab).status is Status.PASS
+    second.param_groups.clear()
+    assert judged(OptimizerCoverage(), lab).status is Status.WARN
