@@ -40,7 +40,8 @@ class BatchContract:
     What it measures
     ----------------
     The whole loader is read (at most 20 seconds of it): NaN and infinity in every tensor, dtypes
-    and trailing shapes over batches, constant batches, rows of inputs against rows of targets.
+    and trailing shapes over batches, constant batches, rows of inputs against rows of targets;
+    each feature against the target; lengths and samplers against what is stored.
 
     Why it matters
     --------------
@@ -51,12 +52,18 @@ class BatchContract:
     --------------
     fail: NaN or infinity anywhere; an input that is the same in every sample of the data; as many
     inputs as targets in no batch; a last batch of one sample that raises in training (batch
-    normalisation). warn: a dtype that changes between batches; a last batch of one sample in front
-    of batch normalisation that does not raise.
+    normalisation); a loader that yields nothing or raises; a step that raises, and runs once the
+    targets or inputs have another dtype or shape; token ids that an embedding has no row for, tried
+    out. warn: a dtype that changes between batches; a last batch of one sample in front of batch
+    normalisation that does not raise; a feature that is the target itself (correlation of 1 to six
+    digits, or one value a class; at least two features and 64 samples); a data set whose `__len__`
+    is below half of what it looks up by index, a sampler that reaches less than 5 % of 100 samples
+    or more, three times as many validation as training samples; bytes that wrapped around in torch.
 
     Cost
     ----
-    No pass of the model; one pass over the data.
+    No pass of the model where the first step runs, else up to 10 F and B; 1 F where token ids
+    exceed an embedding; one pass over the data.
 
     Known limits
     ------------
@@ -81,7 +88,7 @@ class BatchContract:
         stage="data",
         title="Batches are sound",
         fail_title="Batches are broken",
-        cost="0",
+        cost="0 to 10 F",
         preset="quick",
     )
 
