@@ -53,7 +53,7 @@ def test_one_test_a_check_beside_the_own_tests(folder: pytest.Pytester) -> None:
 def test_a_warning_passes_with_a_warning_of_pytest(folder: pytest.Pytester) -> None:
     words = ("--recipe-check", "warns.py", "warns.py::dropout", "-W")
     done = folder.runpytest_inprocess(*words, "default")
-    done.assert_outcomes(passed=1)
+    done.assert_outcomes(passed=1, warnings=1)
     done.stdout.fnmatch_lines(["*RecipeCheckWarning: warning[[]dropout[]]: *"])
     done = folder.runpytest_inprocess(*words, "error")
     done.assert_outcomes(failed=1)
