@@ -149,9 +149,9 @@ class InputIndependentBaseline:
         return seen.location if diagnosis == "misaligned" else None
 
     def _leaks(self, seen: Arms) -> bool:
-        if seen.prior is None or not seen.all_inputs_blank:
-            return False
         held = seen.zeros.best.held  # rare classes make these losses uneven
+        if seen.prior is None or not (seen.all_inputs_blank and all(map(math.isfinite, held))):
+            return False
         error = statistics.stdev(held) / math.sqrt(len(held)) if len(held) > 1 else 0.0
         below = seen.prior - seen.zeros.best.mean
         return below > self.leak * seen.prior and below > self.t * error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -146,6 +147,7 @@ def arms(real, zeros=2.0, permuted=2.0, train=1.0, progress=1.0, prior=None, shu
         (arms(1.0, permuted=0.9, train=0.5), Status.FAIL),
         (arms(1.0, zeros=1.5, prior=2.0), Status.FAIL),
         (arms(1.0, zeros=1.9, prior=2.0), Status.PASS),
+        (arms(2.1, zeros=math.nan, train=2.0, progress=0.2, prior=2.0), Status.FAIL),
     ],
     ids=[
         "learns",
@@ -157,6 +159,7 @@ def arms(real, zeros=2.0, permuted=2.0, train=1.0, progress=1.0, prior=None, shu
         "shuffled-as-good",
         "leak",
         "no-leak",
+        "nan-on-zeros",
     ],
 )
 def test_judge(seen, status) -> None:
