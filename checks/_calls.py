@@ -116,14 +116,15 @@ def input_axes(rig: Rig, batch: Any, size: int, *, whole: bool = False) -> dict[
 
 
 def take(batch: Any, axes: dict[int, int], rows: torch.Tensor) -> Any:
-    """Those rows of every input (by its axis) and of every other tensor that has as many."""
+    """Those rows (indices, on any device) of every input by its axis, and of every other tensor
+    that has as many."""
     leaves = tree.leaves(batch)
     size = next(leaves[place].shape[axis] for place, axis in axes.items())
     changed = {}
     for place, leaf in enumerate(leaves):
         axis = axes.get(place, axis_of(leaf, size))
         if axis is not None:
-            changed[place] = leaf.index_select(axis, rows)
+            changed[place] = leaf.index_select(axis, rows.to(leaf.device))
     return tree.replace_leaves(batch, changed)
 
 

@@ -74,7 +74,10 @@ class Rows:
     def permuted(self, order: torch.Tensor) -> Any:
         """The batch with its rows in another order."""
         leaves = tree.leaves(self.batch)
-        changed = {p: leaves[p].index_select(a, order) for p, a in self.axes.inputs.items()}
+        changed = {
+            p: leaves[p].index_select(a, order.to(leaves[p].device))
+            for p, a in self.axes.inputs.items()
+        }
         return tree.replace_leaves(self.batch, changed)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from recipe_check import NotApplicable, tree
+from recipe_check import NotApplicable
 from recipe_check.errors import UserCodeError
 
 from ._calls import batch_size, input_axes, take
@@ -28,7 +28,7 @@ def few_rows(lab: Lab, rig: Rig, batch: Any, count: int) -> Any:
         return batch
     if size <= count:
         return batch
-    return take(batch, axes, torch.arange(count, device=_device(batch, axes)))
+    return take(batch, axes, torch.arange(count))
 
 
 def on_few_rows(lab: Lab, rig: Rig, batch: Any, count: int, call: Callable[[Any], T]) -> T:
@@ -41,7 +41,3 @@ def on_few_rows(lab: Lab, rig: Rig, batch: Any, count: int, call: Callable[[Any]
         return call(small)
     except UserCodeError:
         return call(batch)
-
-
-def _device(batch: Any, axes: dict[int, int]) -> torch.device:
-    return tree.leaves(batch)[next(iter(axes))].device

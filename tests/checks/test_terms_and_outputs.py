@@ -198,6 +198,9 @@ SPREAD = Outputs(1.0, 1e-4, 2.0, 3, 16, "", None)
         (Determinism(), Runs((1.0, 2.0), (1.0, 2.0), ()), Status.PASS),
         (Determinism(), Runs((1.0, 2.0), (1.0, 2.0 + 1e-15), ()), Status.WARN),
         (Determinism(), Runs((1.0, math.nan), (1.0, math.nan), ()), Status.PASS),
+        (Determinism(), Runs((1.0, 2.0), (1.0, 2.001), (), rounding=1e-3), Status.PASS),
+        (Determinism(), Runs((1.0, 2.0), (1.0, 2.003), (), rounding=1e-3), Status.WARN),
+        (Determinism(), Runs((1.0, 2.0), (1.0, math.nan), (), rounding=1e-3), Status.WARN),
     ],
 )
 def test_judge_around_its_thresholds(check, seen, status) -> None:
