@@ -14,7 +14,8 @@ from torch.utils.data import BatchSampler, IterableDataset, SequentialSampler
 
 from recipe_check import Location, NotApplicable, tree
 from recipe_check.guard import guarded
-from recipe_check.lab import preserved_rng, read_batches, seed_everything
+from recipe_check.lab import preserved_rng, seed_everything
+from recipe_check.reading import read_batches
 
 from ._blame import maker
 from ._loop_places import place

@@ -16,7 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from recipe_check import Location, NotApplicable, tree
 from recipe_check.errors import UserCodeError
-from recipe_check.lab import read_batches, seed_everything
+from recipe_check.lab import seed_everything
+from recipe_check.reading import read_batches
 
 from ._loop_places import of_kinds, place
 from ._rank_source import sites

@@ -10,7 +10,8 @@ import torch
 
 from recipe_check import NotApplicable
 from recipe_check.errors import UserCodeError
-from recipe_check.lab import read_batches, seed_everything
+from recipe_check.lab import seed_everything
+from recipe_check.reading import read_batches
 
 from ._calls import batch_size, input_axes, take
 from .batch_size import Size, Sizes

@@ -10,8 +10,9 @@ from recipe_check.engine import Job, Loaded
 from recipe_check.errors import LoadError
 from recipe_check.lab import Lab
 from recipe_check.machine import environment
+from recipe_check.placement import run_with_room
 from recipe_check.results import Expense, Result, Status, Summary, Verdict
-from recipe_check.runner import as_result, run_check
+from recipe_check.runner import as_result
 from recipe_check.summary import describe, inputs, layers
 from recipe_check.surroundings import preserved
 
@@ -49,7 +50,7 @@ class InProcess:
 
     def _one(self, job: Job) -> Result:
         with preserved():
-            return run_check(job.check, self.lab, job.request.repeat)
+            return run_with_room(job.check, self.lab, job.request.repeat)
 
     def summary(self) -> Summary:
         """What entered the network and its layers; empty where the model cannot be traced."""

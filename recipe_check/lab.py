@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -15,7 +14,7 @@ import torch
 from recipe_check import tree
 from recipe_check.advice import advice_for
 from recipe_check.errors import LoadError, UserCodeError
-from recipe_check.guard import guarded
+from recipe_check.reading import first_rows, read_parts, rows_of
 from recipe_check.results import Cost
 from recipe_check.rig import Meter, Rig
 from recipe_check.subject import Subject
@@ -26,14 +25,6 @@ if TYPE_CHECKING:
     from recipe_check.rank_store import Ranks
 
 T = TypeVar("T")
-
-TRAIN_BATCHES = 40  # enough for every short fit without reading a large data set
-TRAIN_SAMPLES = 256  # small batches are read until there are as many samples
-HELD_BATCHES = 8
-HELD_SAMPLES = 64
-MOST_BATCHES = 400  # of any size
-READ_SECONDS = 20.0  # a slow loader is read only this long
-READ_BYTES = 512 * 2**20
 
 
 def pick_device(name: str) -> torch.device:
@@ -91,6 +82,7 @@ class Lab:
         self.meter = Meter()
         self.ranks: Ranks | None = None  # the processes of one training, where torchrun started it
         self.start: int | None = None  # a new initialisation to start from, None: the user's own
+        self.rows: int | None = None  # samples of each batch that are used, None: all
         self._cache: dict[Any, Any] = {}
 
     def sibling(self, number: int) -> Lab:
@@ -99,7 +91,7 @@ class Lab:
 
         def make() -> Lab:
             other = Lab(self.subject, str(self.device), self.seed + number)
-            other.meter = self.meter
+            other.meter, other.rows = self.meter, self.rows
             other.start = number if self.can_reinitialise else None
             if self._reads_once:
                 other._batches = self._batches
@@ -107,10 +99,29 @@ class Lab:
 
         return self.cached(("sibling", number), make)
 
+    def smaller(self) -> Lab | None:
+        """A lab with half of the samples of each batch, None where one is left. Kept; passes count
+        on the same meter."""
+        half = (self.rows or rows_of(self.train_batches[0])) // 2
+
+        def make() -> Lab:
+            other = Lab(self.subject, str(self.device), self.seed)
+            other.meter, other.start, other.rows = self.meter, self.start, half
+            other._batches = (other._cut(self.train_batches), other._cut(self.held_batches))
+            return other
+
+        return self.cached("smaller", make) if half else None
+
+    def on(self, device: str) -> Lab:
+        """A lab for the same subject on another device, with the batches that were read."""
+        other = Lab(self.subject, device, self.seed)
+        other._batches = self._batches
+        return other
+
     def around(self, subject: Subject) -> Lab:
         """A lab for another form of the same subject, with the batches that were read."""
         other = Lab(subject, str(self.device), self.seed)
-        other._batches = self._batches
+        other._batches, other.rows = self._batches, self.rows
         return other
 
     @property
@@ -216,35 +227,8 @@ class Lab:
     @cached_property
     def _batches(self) -> tuple[list[Any], list[Any]]:
         with self.seeded():
-            read = read_batches(self.subject.loader, TRAIN_BATCHES, TRAIN_SAMPLES)
-            if not read:
-                raise UserCodeError("the data loader yields no batch")
-            if len(read) > 1 and _rows(read[-1]) == 1 < _rows(read[0]):
-                read.pop()  # a leftover of one sample: batch-contract looks at it
-            if self.subject.val_loader is not None:
-                held = read_batches(self.subject.val_loader, HELD_BATCHES, HELD_SAMPLES)
-                if held:
-                    return read, held
-        cut = max(len(read) // 5, 1) if len(read) > 1 else 0
-        return read[: len(read) - cut], read[len(read) - cut :]
+            train, held = read_parts(self.subject.loader, self.subject.val_loader)
+        return self._cut(train), self._cut(held)
 
-
-def _rows(batch: Any) -> int:
-    """Size of the first tensor that has one."""
-    return next((len(leaf) for leaf in tree.leaves(batch) if leaf.ndim), 1)
-
-
-def read_batches(loader: Any, most: int, samples: int = 0) -> list[Any]:
-    """`most` batches, more of them until there are `samples` rows; fewer when the loader is
-    slow or they are large."""
-    found: list[Any] = []
-    start, size, rows = time.monotonic(), 0, 0
-    with guarded("the data loader"):
-        for batch in loader:
-            found.append(batch)
-            size += sum(leaf.numel() * leaf.element_size() for leaf in tree.leaves(batch))
-            rows += _rows(batch)
-            enough = (len(found) >= most and rows >= samples) or len(found) >= MOST_BATCHES
-            if enough or time.monotonic() - start > READ_SECONDS or size > READ_BYTES:
-                break
-    return found
+    def _cut(self, batches: list[Any]) -> list[Any]:
+        return batches if self.rows is None else [first_rows(b, self.rows) for b in batches]

@@ -19,6 +19,7 @@ from recipe_check.in_process import InProcess
 from recipe_check.lab import Lab
 from recipe_check.lazy import materialised
 from recipe_check.machine import checked_device
+from recipe_check.placement import settled
 from recipe_check.plugins import build, check_classes, select, suggestion
 from recipe_check.policy import decide
 from recipe_check.request import CheckRequest, LoadRequest
@@ -75,7 +76,8 @@ def run(
     before = snapshot(objects)
     with preserved(), untouched(loader, val_loader):
         subject = subject_from(objects, request)
-        lab = materialised(Lab(subject, _device(device, subject.original.model), seed))
+        place = _device(device, subject.original.model)
+        lab = settled(materialised(Lab(subject, place, seed)), place)
         engine = InProcess(lab, budget)
         report = perform(plan, engine, engine.loaded(), engine.rehearse())
     return _compared(report, changes(before, snapshot(objects)))

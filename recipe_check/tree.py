@@ -41,7 +41,7 @@ def map_leaves(tree: Any, change: Callable[[torch.Tensor], Any]) -> Any:
     if isinstance(tree, torch.Tensor):
         return change(tree)
     if isinstance(tree, PackedSequence):
-        return tree._replace(data=change(tree.data))
+        return _repacked(tree, change(tree.data))
     if isinstance(tree, Mapping):
         return _rebuild_mapping(tree, {key: map_leaves(v, change) for key, v in tree.items()})
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
@@ -51,6 +51,16 @@ def map_leaves(tree: Any, change: Callable[[torch.Tensor], Any]) -> Any:
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
         return _rebuild_dataclass(tree, change)
     return tree
+
+
+def _repacked(packed: PackedSequence, data: Any) -> PackedSequence:
+    """The orders of the sequences go where the data go; their sizes stay on the CPU."""
+    device = getattr(data, "device", None)
+    orders = {name: getattr(packed, name) for name in ("sorted_indices", "unsorted_indices")}
+    return packed._replace(
+        data=data,
+        **{name: o if o is None or not device else o.to(device) for name, o in orders.items()},
+    )
 
 
 def _rebuild_mapping(tree: Mapping[Any, Any], items: dict[Any, Any]) -> Any:

@@ -152,6 +152,7 @@ class Server:
         from recipe_check.lazy import materialised
         from recipe_check.loading import load
         from recipe_check.machine import checked_device, environment
+        from recipe_check.placement import settled
         from recipe_check.request import LoadRequest
         from recipe_check.summary import describe
 
@@ -161,7 +162,8 @@ class Server:
 
             join_alone()
         subject = load(request)
-        self.lab = materialised(Lab(subject, checked_device(request.device), request.seed))
+        lab = materialised(Lab(subject, checked_device(request.device), request.seed))
+        self.lab = settled(lab, request.device)
         return {
             "target": to_plain(describe(self.lab.subject)),
             "device": str(self.lab.device),
@@ -175,13 +177,13 @@ class Server:
         return None
 
     def do_check(self, value: Mapping[str, Any]) -> Any:
+        from recipe_check.placement import run_with_room
         from recipe_check.profiling import named
         from recipe_check.request import CheckRequest
-        from recipe_check.runner import run_check
 
         request = from_plain(value, CheckRequest)
         with named(request.id):
-            plain = to_plain(run_check(self.check_of(request), self.lab, request.repeat))
+            plain = to_plain(run_with_room(self.check_of(request), self.lab, request.repeat))
         if plain["verdict"]["status"] == Status.ERROR:
             plain["verdict"] = self._seen(plain["verdict"])
         return plain

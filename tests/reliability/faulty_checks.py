@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from recipe_check import Meta, Status, Verdict
-from recipe_check.lab import read_batches
+from recipe_check.reading import read_batches
 
 PLACES = {
     "forward": "kill segfault orphan hang hang_in_c allocate interrupt exit ending fork close "
