@@ -32,6 +32,9 @@ _ADVICE: tuple[tuple[str, str], ...] = (
     (r"has no attribute 'module'", "checks run on the model inside DistributedDataParallel: write "
      "getattr(model, 'module', model)"),
     (r"out of memory", "use a smaller batch or --device cpu"),
+    (r"device-side assert", "mostly a label or an index out of range: --device cpu names the line"),
+    (r"on the same device|lengths. argument should be a 1D CPU", "make the tensor where the others "
+     "are, as in torch.arange(n, device=x.device); --device cpu checks the rest"),
 )  # fmt: skip
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from recipe_check.api import Check
 from recipe_check.config import Config
-from recipe_check.engine import Job
 from recipe_check.errors import UsageError
+from recipe_check.jobs import Job
 from recipe_check.plugins import build, select, suggestion
 from recipe_check.policy import regraded
 from recipe_check.request import CheckRequest

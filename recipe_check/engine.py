@@ -10,52 +10,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recipe_check.api import Check
 from recipe_check.child import Worker, WorkerDied
 from recipe_check.errors import LoadError, RecipeCheckError
+from recipe_check.jobs import Job, Loaded
 from recipe_check.output_log import OutputLog
 from recipe_check.policy import OUT_OF_TIME
 from recipe_check.privacy import discreet
-from recipe_check.request import CheckRequest, LoadRequest
+from recipe_check.request import LoadRequest
 from recipe_check.results import (
     Cost,
     Expense,
     Result,
     Status,
     Summary,
-    Target,
     Verdict,
     from_plain,
     to_plain,
 )
-from recipe_check.runner import as_result
+from recipe_check.runner import as_result, skipped
 
 DEATHS = 3  # after so many in a row the rest is not tried
 SUMMARY_SECONDS = 30.0
 EXPENSE_SECONDS = 15.0  # for a few plain training steps
 PROFILE_SECONDS = 300.0  # to write a trace of maybe a million events
 SHOWN = 20_000  # characters of what the user's code printed
-
-
-@dataclass(frozen=True)
-class Job:
-    """One check to run: the check with its options, and what the worker needs to rebuild it.
-
-    `skip` says why it is not to be run, '' where it is.
-    """
-
-    check: Check
-    request: CheckRequest
-    skip: str = ""
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What the worker answered to the load."""
-
-    target: Target
-    device: str
-    environment: tuple[tuple[str, str], ...]
 
 
 @dataclass
@@ -102,11 +80,7 @@ class Engine:
                 f"loading {self.request.target}: {death}",
                 "the target must load on its own, within the budget (--budget)",
             ) from None
-        return Loaded(
-            target=from_plain(answer["target"], Target),
-            device=answer["device"],
-            environment=tuple((k, v) for k, v in answer["environment"]),
-        )
+        return Loaded.of(answer)
 
     def rehearse(self) -> LoadError | None:
         """Takes one step on the first batch; returns why it does not run, None where it does."""
@@ -125,9 +99,9 @@ class Engine:
         for number, job in enumerate(jobs):
             reason = self._why_not()
             if reason:
-                yield from (self._keep(_skipped(later, reason)) for later in jobs[number:])
+                yield from (self._keep(skipped(later.check, reason)) for later in jobs[number:])
                 return
-            yield self._keep(_skipped(job, job.skip) if job.skip else self._one(job))
+            yield self._keep(skipped(job.check, job.skip) if job.skip else self._one(job))
 
     def summary(self) -> Summary:
         """What entered the network and its layers; empty where the worker cannot say."""
@@ -151,6 +125,13 @@ class Engine:
                 file = Path(folder) / Path(name).name
                 self._last_word("write_profile", PROFILE_SECONDS, str(file))
                 self.trace = file.read_bytes() if file.is_file() else b""
+
+    def cut_short(self) -> None:
+        """From another thread: what runs is ended, and nothing more is begun."""
+        self.interrupted = True
+        process = self._worker.process if self._worker is not None else None
+        if process is not None:
+            process.kill()
 
     def output(self) -> str:
         """The last of what the user's code printed."""
@@ -215,8 +196,10 @@ class Engine:
             answer = self._checked(job, seconds)
         except KeyboardInterrupt:
             self.interrupted = True
-            return _skipped(job, "interrupted")
+            return skipped(job.check, "interrupted")
         except WorkerDied as death:
+            if self.interrupted:
+                return skipped(job.check, "interrupted")
             self._deaths += 1
             return _failed(job, f"{death}", time.monotonic() - start)
         except RecipeCheckError as error:
@@ -243,7 +226,3 @@ _ALONE = "run one step on one batch yourself: what ends the process there has to
 def _failed(job: Job, how: str, seconds: float) -> Result:
     verdict = Verdict(status=Status.ERROR, message=f"no verdict: {how}")
     return as_result(job.check, verdict, cost=Cost(seconds=round(seconds, 3)))
-
-
-def _skipped(job: Job, reason: str) -> Result:
-    return as_result(job.check, Verdict(status=Status.SKIP, message=reason))

@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from recipe_check.engine import Job, Loaded
 from recipe_check.errors import LoadError
+from recipe_check.jobs import Job, Loaded
 from recipe_check.lab import Lab
 from recipe_check.machine import environment
 from recipe_check.placement import run_with_room
-from recipe_check.results import Expense, Result, Status, Summary, Verdict
-from recipe_check.runner import as_result
+from recipe_check.results import Expense, Result, Summary
+from recipe_check.runner import skipped
 from recipe_check.summary import describe, inputs, layers
 from recipe_check.surroundings import preserved
 
@@ -45,8 +45,7 @@ class InProcess:
         for job in jobs:
             late = time.monotonic() - start >= self.budget
             reason = f"out of time (budget {self.budget:g} s): raise it" if late else job.skip
-            skipped = Verdict(status=Status.SKIP, message=reason)
-            yield (as_result(job.check, skipped) if reason else self._one(job))
+            yield (skipped(job.check, reason) if reason else self._one(job))
 
     def _one(self, job: Job) -> Result:
         with preserved():

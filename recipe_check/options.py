@@ -76,6 +76,8 @@ choosing_options = together(
     click.option("--memory-limit", default=0.0, show_default=True, metavar="GB",
                  type=click.FloatRange(min=0),
                  help="What the worker process may allocate (Linux); 0 is no limit."),
+    click.option("--devices", metavar="LIST",
+                 help="Share the checks between workers on these devices: cuda:0,cuda:1."),
     click.option("-x", "stop_first", is_flag=True, help="Stop at the first failure."),
     click.option("--maxfail", default=0, metavar="N", type=click.IntRange(min=0),
                  help="Stop after N failures."),

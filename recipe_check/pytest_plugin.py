@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from recipe_check.engine import Job
+    from recipe_check.jobs import Job
     from recipe_check.results import Result
     from recipe_check.target_run import TargetRun
 

@@ -13,9 +13,9 @@ from recipe_check import __version__
 from recipe_check.api import PRESETS, Check
 from recipe_check.arguments import request_for, subject_from
 from recipe_check.borrowed import untouched
-from recipe_check.engine import Job
 from recipe_check.errors import UsageError
 from recipe_check.in_process import InProcess
+from recipe_check.jobs import Job
 from recipe_check.lab import Lab
 from recipe_check.lazy import materialised
 from recipe_check.machine import checked_device

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from recipe_check.crew import Crew
-from recipe_check.engine import SHOWN, Engine, Job, Loaded
+from recipe_check.engine import SHOWN, Engine
 from recipe_check.errors import LoadError
+from recipe_check.jobs import Job, Loaded
 from recipe_check.ranks import NEED
-from recipe_check.results import Target, from_plain
 
 
 def compares_ranks(job: Job) -> bool:
@@ -44,11 +44,7 @@ class RankedEngine(Engine):
         assert self.crew is not None
         seconds = max(self.left, 1.0)
         answer = self.crew.load(self.request, seconds, lambda spent: self.on_tick("ranks", spent))
-        return Loaded(
-            target=from_plain(answer["target"], Target),
-            device=answer["device"],
-            environment=tuple((k, v) for k, v in answer["environment"]),
-        )
+        return Loaded.of(answer)
 
     def _checked(self, job: Job, seconds: float) -> Any:
         if not compares_ranks(job):

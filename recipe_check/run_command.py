@@ -24,6 +24,7 @@ from recipe_check.no_source import errors_without_source, without_source
 from recipe_check.outputs import Problems, write_reports
 from recipe_check.planning import memory_key, plan_run
 from recipe_check.plugins import check_classes
+from recipe_check.pool import Pool, split_devices
 from recipe_check.ranked_engine import RankedEngine
 from recipe_check.results import Report
 from recipe_check.screen import Screen
@@ -58,16 +59,28 @@ def _run(given: Mapping[str, Any], command: tuple[str, ...]) -> int:
 
 
 def _engine(given: Mapping[str, Any], plan: Plan) -> Engine:
-    """For one process, or where the ranks have a crew, for all of them."""
+    """For one process, for one on each device, or where the ranks have a crew, for all of them."""
     options: dict[str, Any] = {
         "plugins": tuple(given["plugins"]),
         "budget": plan.budget,
         "check_timeout": plan.check_timeout,
         "memory_limit": given["memory_limit"],
     }
+    devices = split_devices(given["devices"])
+    if devices:
+        _refuse_with_devices(given)
+        return Pool(plan.request, **options, devices=devices)
     if given["crew"] is None:
         return Engine(plan.request, **options)
     return RankedEngine(plan.request, **options, crew=given["crew"], jobs=plan.jobs)
+
+
+def _refuse_with_devices(given: Mapping[str, Any]) -> None:
+    others = {"--device": given["request"].device != "auto", "--profile": given["profile_file"],
+              "torchrun": given["crew"] is not None}  # fmt: skip
+    for name, is_there in others.items():
+        if is_there:
+            raise UsageError(f"--devices and {name} do not go together", f"leave out {name}")
 
 
 def _performed(

@@ -138,6 +138,11 @@ def as_result(
     )
 
 
+def skipped(check: Check, reason: str) -> Result:
+    """The result of a check that is not run."""
+    return as_result(check, Verdict(status=Status.SKIP, message=reason))
+
+
 def _manual(check: Any) -> Manual:
     """A third party's check without sections still has its summary line."""
     try:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import click
 
 from recipe_check.ci import fenced, on_github
-from recipe_check.engine import Loaded
 from recipe_check.errors import UsageError
+from recipe_check.jobs import Loaded
 from recipe_check.no_source import without_paths
 from recipe_check.plugins import report_writers
 from recipe_check.progress import Progress

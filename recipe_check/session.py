@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from recipe_check.engine import Job, Loaded
 from recipe_check.errors import LoadError
 from recipe_check.gate import Gate
+from recipe_check.jobs import Job, Loaded
 from recipe_check.policy import budget_note, decide, roots
 from recipe_check.privacy import discreet
 from recipe_check.ranks import world
@@ -28,9 +28,8 @@ from recipe_check.results import (
     Status,
     Summary,
     Tool,
-    Verdict,
 )
-from recipe_check.runner import as_result
+from recipe_check.runner import skipped
 
 
 @dataclass(frozen=True)
@@ -119,8 +118,7 @@ def _run(plan: Plan, engine: Runner, broken: LoadError | None) -> tuple[Result, 
         if plan.maxfail and failures >= plan.maxfail:
             break
     if broken is not None:
-        reason = Verdict(status=Status.SKIP, message=broken.message)
-        found += [as_result(job.check, reason) for job in plan.jobs if job not in jobs]
+        found += [skipped(job.check, broken.message) for job in plan.jobs if job not in jobs]
     return tuple(
         msgspec.structs.replace(result, reproduce=reproduce(plan.request, result.id))
         for result in found

@@ -10,9 +10,10 @@ import msgspec
 
 from recipe_check.check_settings import check_settings
 from recipe_check.choice import choose
-from recipe_check.engine import Engine, Job, Loaded
+from recipe_check.engine import Engine
 from recipe_check.errors import LoadError, UsageError
 from recipe_check.gate import Gate
+from recipe_check.jobs import Job, Loaded
 from recipe_check.plugins import check_classes, select
 from recipe_check.request import LoadRequest, split_target
 from recipe_check.results import Result

@@ -125,10 +125,13 @@ def test_a_device_that_was_chosen_is_kept(asked, monkeypatch) -> None:
         assert lab.subject.notes == ()
 
 
-def test_what_breaks_everywhere_is_not_moved(monkeypatch) -> None:
-    batches = [(torch.randn(16, 5), torch.randint(3, (16,)))]
-    with pretended(monkeypatch) as device:
-        assert settled(lab_of(nn.Linear(4, 3), batches), "auto").device.type == device
+def test_what_breaks_everywhere_is_said_in_the_words_of_the_cpu(monkeypatch) -> None:
+    batches = [(torch.randn(16, 4), torch.full((16,), 3))]
+    with pretended(monkeypatch):
+        lab = settled(lab_of(nn.Linear(4, 3), batches), "auto")
+    assert lab.device.type == "cpu"
+    assert "Target 3 is out of bounds" in lab.broken.message
+    assert lab.subject.notes == ()
 
 
 def test_batches_shrink_until_a_step_fits(monkeypatch) -> None:

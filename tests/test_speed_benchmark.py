@@ -7,13 +7,23 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 
-from benchmarks import speed_batches, speed_gradients, speed_growth, speed_models, speed_preset
+from benchmarks import (
+    gpu_parity,
+    speed_batches,
+    speed_gradients,
+    speed_growth,
+    speed_models,
+    speed_preset,
+)
 from benchmarks.speed import RESULTS, SECTIONS, replaced
 from benchmarks.speed_nets import GPT, Basic, Bottleneck, ResNet
 from benchmarks.speed_timing import alternate, cpu_time, exponent, ratio, table
+from recipe_check.results import Status
+from tests.commands import TRAIN
 
 ROOT = Path(__file__).parent.parent
 
@@ -108,9 +118,26 @@ def test_every_section_has_a_module() -> None:
     assert all((ROOT / "benchmarks" / f"speed_{name}.py").is_file() for name in SECTIONS)
 
 
+def test_two_devices_are_compared_check_by_check(tmp_path: Path, capsys) -> None:
+    program = tmp_path / "corpus" / "program.py"
+    program.parent.mkdir()
+    program.write_text(TRAIN)
+    here = gpu_parity.checked(program, "cpu", "--only", "initial-loss,gradient-norms")
+    first = here.results[0]
+    changed = msgspec.structs.replace(first.verdict, status=Status.FAIL, message="not so")
+    other = (msgspec.structs.replace(first, verdict=changed), *here.results[1:])
+    (line,) = gpu_parity.differences(here, msgspec.structs.replace(here, results=other))
+    assert line.startswith("initial-loss: pass")
+    assert line.endswith("fail (not so)")
+    assert gpu_parity.differences(here, None) == ["loads on one of them only"]
+    assert gpu_parity.compare([program], "cpu", "auto", "--only", "initial-loss") == 0
+    assert "1 programs on cpu and auto: 0 differ" in capsys.readouterr().out
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_the_script_says_so() -> None:
-    done = subprocess.run([sys.executable, "-m", "benchmarks.gpu"], cwd=ROOT, capture_output=True,
-                          text=True, check=False)  # fmt: skip
+@pytest.mark.parametrize("name", ["gpu", "gpu_parity"])
+def test_without_a_gpu_the_script_says_so(name: str) -> None:
+    done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], cwd=ROOT,
+                          capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("no GPU")

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recipe_check.engine import Engine, Job
+from recipe_check.engine import Engine
 from recipe_check.errors import LoadError
+from recipe_check.jobs import Job
 from recipe_check.plugins import build, check_classes
 from recipe_check.request import CheckRequest, LoadRequest
 from recipe_check.results import Result
