@@ -49,7 +49,7 @@ class InputIndependentBaseline:
     batches by heart (30 % below the zeroed arm), or could not fit even one batch; or zeroed
     inputs get 15 % below the cost of knowing only the class frequencies: something else carries
     the label; training samples that were held out are told apart, validation samples only where
-    their classes are renamed. warn: undecided when the steps ended; another mistake comes first
+    their classes are renamed. warn: undecided when the steps (skip: the time) ended; another mistake comes first
     (inputs not scaled, samples that mix); validation samples at chance, held-out training samples
     not.
 
@@ -127,7 +127,7 @@ class InputIndependentBaseline:
             return judge_two_runs(seen)
         status, message = self._decide(seen)
         real, zeros, permuted = (a.best.mean for a in (seen.real, seen.zeros, seen.permuted))
-        bad = status is not Status.PASS
+        bad = status in (Status.FAIL, Status.WARN)
         return Verdict(
             status=status,
             message=message,
@@ -185,10 +185,14 @@ class InputIndependentBaseline:
                 f"after {seen.steps} steps real inputs ({real:.3g}) are no better than zeros "
                 f"({zeros:.3g}), and one batch cannot be fitted either"
             )
-        return Status.WARN, (
-            f"undecided after {seen.steps} steps: {real:.3g} with real inputs, {zeros:.3g} with "
-            "zeros, on held-out data"
-        )
+        levels = f"{real:.3g} with real inputs, {zeros:.3g} with zeros, on held-out data"
+        took = seen.zeros.rounds[-1].step
+        if took < self.steps:
+            return (
+                Status.SKIP,
+                f"undecided: time was up after {took} of {self.steps} steps; {levels}",
+            )
+        return Status.WARN, f"undecided after {seen.steps} steps: {levels}"
 
     def _diagnosis(self, seen: Arms) -> str:
         if self._leaks(seen):
@@ -216,12 +220,9 @@ class InputIndependentBaseline:
         }
         checks = {"ignored": "overfit-one-batch"}
         culprit = seen.culprit if diagnosis == "elsewhere" else None
-        other = (
-            ()
-            if culprit is None
-            else (Cause(title=culprit.title, state=CauseState.MATCHES, check=culprit.check),)
-        )
-        return other + tuple(
+        other = [Cause(title=c.title, state=CauseState.MATCHES, check=c.check)
+                 for c in [culprit] if c is not None]  # fmt: skip
+        return tuple(other) + tuple(
             Cause(
                 title=title,
                 state=CauseState.MATCHES if key == diagnosis else CauseState.RULED_OUT,

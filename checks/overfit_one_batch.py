@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -93,7 +94,8 @@ class OverfitOneBatch:
     warn: 0.5 to 0.95; less where the time was up early and no cause matches, or where the last
     layer trains and most weights are frozen (a linear probe may be unable to fit); losses without
     a known floor that hardly fall (dense regression with more numbers than weights has none).
-    fail: below 0.5, or not a number.
+    fail: below 0.5, or not a number. skip: undecided, where the time was up while the loss still
+    fell and no cause matches.
 
     Cost
     ----
@@ -156,7 +158,7 @@ class OverfitOneBatch:
     def judge(self, seen: BatchFit) -> Verdict:
         status = self._status(seen)
         matching = [c for c in seen.causes if c.cause.state is CauseState.MATCHES]
-        bad = status is not Status.PASS
+        bad = status in (Status.FAIL, Status.WARN)
         return Verdict(
             status=status,
             message=_message(seen, status),
@@ -183,6 +185,8 @@ class OverfitOneBatch:
             return Status.PASS if seen.progress >= self.falls else Status.WARN
         probe = seen.head_trains and seen.frozen_share > 0.5
         explained = any(c.cause.state is CauseState.MATCHES for c in seen.causes)
+        if seen.hurried and not explained and _still_falls(seen.best.losses):
+            return Status.SKIP
         unproven = probe or (seen.hurried and not explained)
         return Status.WARN if seen.progress >= self.least or unproven else Status.FAIL
 
@@ -192,6 +196,8 @@ def _message(seen: BatchFit, status: Status) -> str:
     fell = f"loss {seen.start:.3g} → {seen.best.final:.3g} in {steps} steps"
     if status is Status.PASS:
         return f"the batch was learned: {fell}"
+    if status is Status.SKIP:
+        return f"undecided: {fell}, then time was up while it still fell"
     right = f", {seen.best.accuracy:.0%} of the labels right" if _known(seen) else ""
     if not math.isfinite(seen.best.final):
         return f"the loss becomes {seen.best.final} while one batch is fitted"
@@ -204,6 +210,15 @@ def _message(seen: BatchFit, status: Status) -> str:
         f"the model cannot learn one small batch by heart: {fell}{right}, "
         f"{seen.floor:.3g} is attainable{note}"
     )
+
+
+def _still_falls(losses: Sequence[float]) -> bool:
+    """Whether the last quarter is clearly below the one before: by a hundredth of the start."""
+    quarter = len(losses) // 4
+    if quarter < 2:
+        return False
+    last, before = losses[-quarter:], losses[-2 * quarter : -quarter]
+    return (sum(before) - sum(last)) / quarter > 0.01 * abs(losses[0])
 
 
 def _known(seen: BatchFit) -> bool:

@@ -123,14 +123,16 @@ def test_gain_is_the_paired_t_statistic() -> None:
     assert share == pytest.approx((1.5 - 1.05) / 1.5)
 
 
-def arms(real, zeros=2.0, permuted=2.0, train=1.0, progress=1.0, prior=None, shuffled=None) -> Arms:
+def arms(
+    real, zeros=2.0, permuted=2.0, train=1.0, progress=1.0, prior=None, shuffled=None, steps=400
+):
     def arm(level, last):
         held = tuple(level + 0.01 * i for i in range(6))
-        return Arm("arm", (Round(400, last, held),))
+        return Arm("arm", (Round(steps, last, held),))
 
     shifted = arm(real, train)
     noise = tuple(h + (-1) ** i * 0.001 for i, h in enumerate(shifted.rounds[0].held))
-    shifted = Arm("real", (Round(400, train, noise),))
+    shifted = Arm("real", (Round(steps, train, noise),))
     unrelated = arm(permuted, shuffled or train)
     return Arms(shifted, arm(zeros, 2.0), unrelated, progress, 1e-3, prior, True)
 
@@ -140,6 +142,8 @@ def arms(real, zeros=2.0, permuted=2.0, train=1.0, progress=1.0, prior=None, shu
     [
         (arms(1.0), Status.PASS),
         (arms(2.1, train=1.9), Status.WARN),
+        (arms(2.1, train=1.9, steps=200), Status.SKIP),
+        (arms(2.1, train=1.0, steps=200), Status.FAIL),
         (arms(2.1, train=1.0), Status.FAIL),
         (arms(2.1, train=1.0, shuffled=1.19), Status.FAIL),
         (arms(2.1, train=1.0, shuffled=1.21), Status.PASS),
@@ -152,6 +156,8 @@ def arms(real, zeros=2.0, permuted=2.0, train=1.0, progress=1.0, prior=None, shu
     ids=[
         "learns",
         "undecided",
+        "time-was-up",
+        "by-heart-in-time",
         "by-heart",
         "hardly-faster",
         "learned-faster",

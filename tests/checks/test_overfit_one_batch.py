@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from recipe_check import Status
+from recipe_check import Cause, CauseState, Status
+from recipe_check.checks import _tested
 from recipe_check.checks._batch_fit import progress
 from recipe_check.checks._floor import attainable
 from recipe_check.checks.overfit_one_batch import Attempt, BatchFit, OverfitOneBatch
@@ -236,6 +238,18 @@ def test_a_run_that_the_clock_ended_is_no_evidence(lab_for) -> None:
     assert seen.hurried
     assert verdict.status is Status.WARN
     assert "time was up" in verdict.message
+
+
+@pytest.mark.parametrize(("slope", "status"), [(0.03, Status.SKIP), (0.001, Status.WARN)])
+def test_a_run_that_still_fell_when_the_time_was_up_is_undecided(slope, status) -> None:
+    seen = fitted(1.5, hurried=True)
+    best = replace(seen.best, losses=tuple(2.0 - slope * step for step in range(16)))
+    verdict = OverfitOneBatch().judge(replace(seen, best=best))
+    assert verdict.status is status
+    assert ("undecided" in verdict.message) == (status is Status.SKIP)
+    known = _tested.TestedCause(Cause(title="a cause", state=CauseState.MATCHES))
+    explained = OverfitOneBatch().judge(replace(seen, best=best, causes=(known,)))
+    assert explained.status is not Status.SKIP
 
 
 def test_a_flat_run_of_all_steps_is_evidence(lab_for) -> None:
