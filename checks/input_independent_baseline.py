@@ -49,9 +49,9 @@ class InputIndependentBaseline:
     batches by heart (30 % below the zeroed arm), or could not fit even one batch; or zeroed
     inputs get 15 % below the cost of knowing only the class frequencies: something else carries
     the label; training samples that were held out are told apart, validation samples only where
-    their classes are renamed. warn: undecided when the steps (skip: the time) ended; another mistake comes first
-    (inputs not scaled, samples that mix); validation samples at chance, held-out training samples
-    not.
+    their classes are renamed. warn: undecided when the steps (skip: the time) ended; another
+    mistake comes first (inputs not scaled, samples that mix); validation samples at chance,
+    held-out training samples not.
 
     Cost
     ----
