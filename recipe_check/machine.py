@@ -12,17 +12,26 @@ from recipe_check.errors import LoadError
 
 
 def checked_device(name: str) -> str:
-    """The name of a device that is there; raises LoadError for any other."""
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise LoadError(f"--device {name}: torch sees no CUDA device here", "use --device cpu")
-    if name == "mps" and not torch.backends.mps.is_available():
-        raise LoadError("--device mps: torch sees no MPS device here", "use --device cpu")
-    try:
-        if name != "auto":
-            torch.device(name)
-    except RuntimeError as error:
-        raise LoadError(f"--device {name}: {error}", "use auto, cpu, cuda or cuda:1") from error
+    """The name of a CPU or CUDA device that is there; raises LoadError for any other."""
+    kind = name if name == "auto" else _kind(name)
+    if not kind:
+        raise LoadError(f"--device {name}: torch knows none", "use auto, cpu, cuda or cuda:1")
+    if kind not in ("auto", "cpu", "cuda"):
+        why = "MPS has no float64" if kind == "mps" else "no support for it"
+        raise LoadError(f"--device {name}: {why}", "use --device cpu")
+    found = torch.cuda.device_count()
+    if kind == "cuda" and (torch.device(name).index or 0) >= found:
+        seen = f"{found} CUDA devices" if found else "no CUDA device"
+        raise LoadError(f"--device {name}: torch sees {seen} here", "use --device cpu")
     return name
+
+
+def _kind(name: str) -> str:
+    """The type of the device; '' for what torch does not know."""
+    try:
+        return torch.device(name).type
+    except RuntimeError:
+        return ""
 
 
 def environment(device: Any) -> list[tuple[str, str]]:

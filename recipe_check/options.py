@@ -59,7 +59,7 @@ loading_options = together(
                  type=click.IntRange(min=1),
                  help="Seeds for checks that chance touches; they fail only when all agree."),
     click.option("--device", default="auto", show_default=True, metavar="DEV",
-                 help="auto, cpu, cuda, cuda:1 or mps."),
+                 help="auto, cpu, cuda or cuda:1."),
 )  # fmt: skip
 
 choosing_options = together(

@@ -143,12 +143,12 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _device(name: str, model: nn.Module) -> str:
-    """Where the model is: the user's loss or step may count on it, and an optimizer's state
-    does."""
+    """Where the model is, as the user's loss or step may count on it, and an optimizer's state
+    does; the CPU for what is on a device without float64 (MPS)."""
     if name != "auto":
         return checked_device(name)
     first = next(model.parameters(), None)
-    return "cpu" if first is None else str(first.device)
+    return str(first.device) if first is not None and first.device.type == "cuda" else "cpu"
 
 
 def _compared(report: Report, changed: list[str]) -> Report:

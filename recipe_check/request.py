@@ -24,7 +24,7 @@ class LoadRequest(Value, frozen=True, kw_only=True):
     loss: str | None = None
     optimizer: str | None = None
     kwargs: Mapping[str, Any] = {}
-    device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
+    device: str = "auto"  # auto, cpu, cuda, cuda:1
     seed: int = 0
     script_args: tuple[str, ...] = ()
     capture: bool = False

@@ -215,7 +215,7 @@ PLANTED = {
     "diabetes_broken.py": {"gradient-check": "return 2 * x",
                            "overfit-one-batch": "mse(prediction, target)"},
     "char_broken.py": {"initial-loss": "F.cross_entropy", "gradient-norms": ".detach()",
-                       "batch-dependency": "self.attention(x, x, x"},
+                       "batch-dependency": "no batch_first=True"},
 }  # fmt: skip
 
 

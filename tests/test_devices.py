@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from recipe_check import tree
+from recipe_check.errors import LoadError
 from recipe_check.lab import Lab
 from recipe_check.lazy import materialised
 from recipe_check.loading import load
+from recipe_check.machine import checked_device
 from recipe_check.placement import run_with_room, settled
 from recipe_check.plugins import build, check_classes, select
 from recipe_check.request import LoadRequest
@@ -173,3 +175,26 @@ def test_packed_sequences_arrive_with_their_order(monkeypatch) -> None:
             moved.batch_sizes.device.type,
         )
         assert kinds == (device, device, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "words"),
+    [
+        ("gpu", 1, "knows none"),
+        ("cuda:x", 1, "knows none"),
+        ("mps", 1, "float64"),
+        ("meta", 1, "no support"),
+        ("cuda", 0, "no CUDA device"),
+        ("cuda:2", 2, "sees 2 CUDA devices"),
+    ],
+)
+def test_a_device_that_cannot_be_used_is_refused(name, gpus, words, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with pytest.raises(LoadError, match=words):
+        checked_device(name)
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu", "cuda", "cuda:1"])
+def test_a_device_that_is_there_is_taken(name, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert checked_device(name) == name
