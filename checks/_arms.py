@@ -20,7 +20,7 @@ from recipe_check.rig import has_statistics
 from ._arm_values import Arm, Arms, Round
 from ._balance import takes_labels
 from ._batch_fit import fit_batch
-from ._blame import input_line, target_line
+from ._blame import input_line, placeholder_line, target_line
 from ._blanks import Places, blank, find_places, only_blank, own_leaves, permuted
 from ._calls import batch_size, input_axes, take
 from ._culprits import culprit_of
@@ -47,6 +47,10 @@ def see_arms(lab: Lab, steps: int, seconds: float, decided: Any) -> Arms:
         raise NotApplicable("the batch has no target apart from its inputs")
     if not lab.held_batches:
         raise NotApplicable("the loader has one batch: nothing can be held out")
+    drawn = placeholder_line(lab)
+    if drawn is not None:
+        raise NotApplicable(f"inputs and targets are random numbers that have nothing to do with "
+                            f"each other ({drawn.file}:{drawn.line})")  # fmt: skip
     train = [rig.put(own_leaves(b)) for b in _enough(lab.train_batches)]
     if not _targets_matter(rig, train, places):
         raise NotApplicable("the loss does not use the targets of the batch")

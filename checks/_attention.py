@@ -18,14 +18,17 @@ from recipe_check import Location, tree
 from recipe_check.probes.watch import Watch, op_name
 from recipe_check.userframes import caller_location
 
+from ._attention_inputs import padding_of
+from ._positions import ADD_POSITIONS, NO_POSITIONS, blind_to_order
 from .normalization import Problem
 
 if TYPE_CHECKING:
     from recipe_check import Lab
 
-LEAST_PADDED = 0.1  # share of the rows that end (or begin) with padding
 ALL = 0.999  # of the attention, on padding
 MASKED = -1e4  # an additive mask below this removes a key
+PEAKED = 0.9  # mean weight of the key that is attended to most, before any training
+KEYS = 4  # at least, for it to count
 _PRODUCTS = ("@", "matmul", "bmm", "baddbmm", "einsum")
 _MASKING = ("masked_fill", "masked_fill_", "where")
 _VIEWS = ("transpose", "permute", "view", "reshape", "contiguous", "dropout", "flatten", "to",
@@ -37,7 +40,9 @@ class _Attention:
     """Follows scores from products of activations through softmax into the next product."""
 
     padding: torch.Tensor | None
-    scores: set[int] = field(default_factory=set)
+    given: set[int] = field(default_factory=set)  # ids of what the model is given
+    entry: Location | None = None  # the first operation on it
+    scores: dict[int, Location | None] = field(default_factory=dict)  # the lines of the products
     weights: dict[int, Location | None] = field(default_factory=dict)
     masks: dict[int, Location | None] = field(default_factory=dict)  # of scores, the last
     kept: list[Any] = field(default_factory=list)  # so that no id is used twice
@@ -47,16 +52,22 @@ class _Attention:
     single: list[Location | None] = field(default_factory=list)  # softmax over one value
     soft: dict[int, Location | None] = field(default_factory=dict)
     hidden: list[Location | None] = field(default_factory=list)  # softmax before a linear layer
+    peaked: list[tuple[float, Location | None]] = field(default_factory=list)  # spread of scores
+    among: list[Location | None] = field(default_factory=list)  # attention of tokens to each other
 
     def __call__(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any
     ) -> None:
         name = op_name(func)
+        if self.entry is None and any(id(a) in self.given for a in args):
+            self.entry = caller_location(name)
         with torch.no_grad():
             if func is F.scaled_dot_product_attention:
                 self._given(kwargs.get("attn_mask", args[3] if len(args) > 3 else None), keep=True)
+                self._among(args, -2)
             elif func is F.multi_head_attention_forward:
                 self._given(kwargs.get("key_padding_mask"), keep=False)
+                self._among(args, 0)
             elif isinstance(out, torch.Tensor) and args and out.is_floating_point():
                 self._follow(name, args, out)
 
@@ -67,28 +78,45 @@ class _Attention:
             if given and id(given[0]) in self.weights:
                 self._used(given[0])
             if not any(isinstance(a, nn.Parameter) for a in given):
-                self.scores.add(id(out))
+                self.scores[id(out)] = caller_location(name)
         elif name == "linear" and ids & self.soft.keys():
             self.hidden.append(self.soft[next(iter(ids & self.soft.keys()))])
         elif name == "softmax":
             self.soft[id(out)] = caller_location(name)
             if out.numel() and bool((out == 1).all()) and self.differs(given[0]):
                 self.single.append(caller_location(name))
-            if ids & self.scores and out.ndim >= 3:
+            if ids & self.scores.keys() and out.ndim >= 3:
                 where = caller_location(name)
                 self.weights[id(out)] = where
                 masks = (self.masks.get(i) for i in ids)
+                self._sharp(given[0], out, self.scores.get(id(given[0])) or where)
+                if out.shape[-1] == out.shape[-2] >= KEYS:
+                    self.among.append(where)
                 self._attended(out, next((m for m in masks if m is not None), where))
         elif name in _VIEWS and ids & self.weights.keys():
             self.weights[id(out)] = self.weights[next(iter(ids & self.weights.keys()))]
-        elif ids & self.scores and any(a.numel() == out.numel() for a in given):
-            self.scores.add(id(out))
+        elif ids & self.scores.keys() and any(a.numel() == out.numel() for a in given):
+            self.scores[id(out)] = next(self.scores[i] for i in ids if i in self.scores)
             before = (self.masks[i] for i in ids if i in self.masks)
             masked = name in _MASKING or any(a.dtype == torch.bool for a in given)
             self.masks[id(out)] = caller_location(name) if masked else next(before, None)
         else:
             return
         self.kept.append(out)
+
+    def _among(self, args: tuple[Any, ...], axis: int) -> None:
+        """Whether as many queries as keys meet: tokens attend to each other."""
+        if len(args) > 1 and args[0].shape[axis] == args[1].shape[axis] >= KEYS:
+            self.among.append(caller_location("attention"))
+
+    def _sharp(self, scores: torch.Tensor, weights: torch.Tensor, where: Location | None) -> None:
+        """Whether one key takes nearly all of the attention, where several are allowed."""
+        several = (scores > MASKED).sum(-1) >= KEYS
+        if weights.shape[-1] < KEYS or not bool(several.any()):
+            return
+        if float(weights.amax(-1)[several].mean()) >= PEAKED:
+            finite = scores[several]
+            self.peaked.append((float(finite[finite > MASKED].std()), where))
 
     @staticmethod
     def differs(scores: torch.Tensor) -> bool:
@@ -136,15 +164,28 @@ class _Attention:
             self.inverted.append(where)
 
 
-def attention_problems(lab: Lab) -> list[Problem]:
-    """Masks that keep the padding, and weights that are summed over another axis. Cost: 1 F."""
+def see_attention(lab: Lab) -> _Attention:
+    """One forward pass with dropout off, observed. Cost: 1 F, kept."""
+    return lab.cached("attention", lambda: _observe(lab))
+
+
+def _observe(lab: Lab) -> _Attention:
     rig = lab.rig().quiet()
-    batch = lab.train_batches[0]
-    found = _Attention(padding_of(tree.leaves(rig.split(batch).inputs)))
+    found = _Attention(padding_of(tree.leaves(rig.split(lab.train_batches[0]).inputs)))
     if found.padding is not None:
         found.padding = found.padding.to(rig.device)
+    there = rig.put(lab.train_batches[0])
+    found.given = {id(leaf) for leaf in tree.leaves(rig.split(there).inputs)}
     with rig.looking(), rig.stack().following(), Watch(found):
-        rig.forward(rig.put(batch))
+        rig.forward(there)
+    found.kept.clear()
+    return found
+
+
+def attention_problems(lab: Lab) -> list[Problem]:
+    """Masks that keep the padding, weights that are summed over another axis or saturated, and
+    attention without positions. Cost: 1 F; 2 more where tokens attend to each other."""
+    found = see_attention(lab)
     problems = []
     if found.inverted:
         problems.append(Problem(
@@ -171,6 +212,21 @@ def attention_problems(lab: Lab) -> list[Problem]:
             found.single[0],
             certain=False,
         ))  # fmt: skip
+    if found.peaked:
+        spread, where = found.peaked[0]
+        problems.append(Problem(
+            "attention is saturated from the start",
+            f"before any training one key takes at least {PEAKED:.0%} of the attention: the scores "
+            f"have a standard deviation of {spread:.2g}, and the softmax passes little gradient",
+            "divide the scores by sqrt(d), the number of features of a query",
+            where,
+            certain=False,
+        ))  # fmt: skip
+    order = blind_to_order(lab) if found.among else None
+    if order is not None and order.matters:
+        problems.append(Problem(
+            NO_POSITIONS, order.text, ADD_POSITIONS, found.entry or found.among[0], certain=False
+        ))  # fmt: skip
     if found.hidden:
         problems.append(Problem(
             "softmax as a hidden activation",
@@ -181,21 +237,3 @@ def attention_problems(lab: Lab) -> list[Problem]:
             certain=False,
         ))  # fmt: skip
     return problems
-
-
-def padding_of(leaves: list[torch.Tensor]) -> torch.Tensor | None:
-    """Where [batch, time] token inputs are padding: a token that stands nowhere but in runs of
-    different lengths at the end (or at the beginning) of the rows."""
-    for leaf in leaves:
-        if leaf.ndim != 2 or leaf.is_floating_point() or leaf.shape[1] < 4 or len(leaf) < 4:
-            continue
-        for side in (leaf, leaf.flip(1)):
-            token = side[:, -1].mode().values
-            padding = side == token
-            runs = padding.flip(1).long().cumprod(1).flip(1).bool()
-            lengths = runs.sum(1)
-            varied = len(set(lengths.tolist())) > 2 and int(lengths.max()) < leaf.shape[1]
-            padded = float((lengths > 0).float().mean()) >= LEAST_PADDED
-            if varied and padded and torch.equal(padding, runs):
-                return padding if side is leaf else padding.flip(1)
-    return None

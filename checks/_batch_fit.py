@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recipe_check import NotApplicable
+from recipe_check.probes.memory import Memory
 from recipe_check.probes.training import CHUNK, Fit, run_until
 
 from ._batch_labels import Look, accuracy, chance, classes_of, label_table, look_at
@@ -69,14 +70,18 @@ def _fit(lab: Lab, steps: int, seconds: float, enough: float) -> Fitted:
     floor = _floor(rig, batch, look)
     attempts: list[Attempt] = []
     ends: list[tuple[Rig, Look]] = []
-    start = time.monotonic()
-    for number, rate in enumerate(RATES):
+    start, memory = time.monotonic(), Memory(rig.model)
+    runs = [(rate, False) for rate in RATES] + [(rate, True) for rate in RATES[:2]]
+    for number, (rate, held) in enumerate(runs):
         left = seconds - (time.monotonic() - start)
-        if attempts and left <= 0:
+        if attempts and (left <= 0 or (held and not memory.changed())):
             break
-        rig = lab.rig().quiet() if attempts else rig
-        limits = Limits(steps, left / (len(RATES) - number), left, enough)
-        attempt, end = _attempt(Fit(rig, rate), batch, look, floor, limits)
+        if attempts:
+            rig = lab.rig().quiet()
+            memory = Memory(rig.model)
+        limits = Limits(steps, left / max(len(RATES) - number, 1), left, enough)
+        fit = Fit(rig, rate, after_step=memory.put_back if held else None)
+        attempt, end = _attempt(fit, batch, look, floor, limits)
         attempts.append(attempt)
         ends.append((rig, end))
         if _succeeded(attempt, enough):

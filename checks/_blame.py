@@ -15,7 +15,7 @@ import torch
 
 from recipe_check import Location, tree
 from recipe_check.lab import preserved_rng, seed_everything
-from recipe_check.lineage import blamed, frozen_at, made_at, steps_recorded, wrapped_at
+from recipe_check.lineage import blamed, drawn_apart, frozen_at, made_at, steps_recorded, wrapped_at
 from recipe_check.probes.loops import user_files
 from recipe_check.userframes import relative
 
@@ -26,8 +26,8 @@ FETCHES = 12
 
 _SWITCHES = ("no_grad", "inference_mode", "set_grad_enabled")
 
-__all__ = ["assigned", "called", "frozen_at", "input_line", "last_layer", "maker", "switched_off",
-           "target_line", "value_line"]  # fmt: skip
+__all__ = ["assigned", "called", "frozen_at", "input_line", "last_layer", "maker",
+           "placeholder_line", "switched_off", "target_line", "value_line"]  # fmt: skip
 
 
 def maker(lab: Lab, role: str) -> Location | None:
@@ -55,6 +55,12 @@ def _line(lab: Lab, ops: frozenset[str], side: int) -> Location | None:
         if found is not None or not leaves:
             return found
     return None
+
+
+def placeholder_line(lab: Lab) -> Location | None:
+    """Where targets are drawn that have nothing to do with the inputs, which are drawn, too."""
+    inputs, targets = lab.cached(("blamed", 0), partial(_fetch, lab, 0))
+    return drawn_apart(inputs[0], targets[0]) if inputs and targets else None
 
 
 def wrapped_line(lab: Lab) -> Location | None:

@@ -13,10 +13,12 @@ from recipe_check import Location, NotApplicable, Status
 from recipe_check.errors import UserCodeError
 from recipe_check.probes.training import Fit
 
+from ._attention import see_attention
 from ._batch_labels import classes_of, look_at
 from ._data_lines import NUMBERED, nearest, validation_line
 from ._dependency import see_dependency
 from ._input_scale import see_inputs
+from ._positions import ADD_POSITIONS, NO_POSITIONS, blind_to_order
 from ._rows import TOLERANCE
 from ._target_scale import see_targets
 from .input_scale import InputScale
@@ -51,7 +53,11 @@ def culprit_of(lab: Lab, train: Sequence[Any], held: Sequence[Any], rate: float)
     """The first that there is. Costs those of batch-dependency (about 15 F), and with validation
     data up to 400 steps; asked only where held-out data are not reached."""
     return (
-        _scaling(lab) or _targets(lab) or _mixing(lab) or _other_validation(lab, train, held, rate)
+        _scaling(lab)
+        or _targets(lab)
+        or _mixing(lab)
+        or _order(lab)
+        or _other_validation(lab, train, held, rate)
     )
 
 
@@ -87,11 +93,24 @@ def _mixing(lab: Lab) -> Culprit | None:
         seen = see_dependency(lab)
     except (NotApplicable, UserCodeError):
         return None
-    if seen.leak <= TOLERANCE or seen.by_design:
+    if seen.leak <= TOLERANCE or seen.by_design or seen.by_choice:
         return None
     return Culprit("samples of one batch are mixed by the model", "samples of one batch influence "
                    "each other, which comes first", "fix batch-dependency first",
                    "batch-dependency")  # fmt: skip
+
+
+def _order(lab: Lab) -> Culprit | None:
+    """Attention that does not know the order of tokens on which the labels may depend."""
+    try:
+        seen = see_attention(lab)
+    except (NotApplicable, UserCodeError):
+        return None
+    order = blind_to_order(lab) if seen.among else None
+    if order is None:
+        return None
+    return Culprit(NO_POSITIONS, order.text, ADD_POSITIONS,
+                   location=seen.entry or seen.among[0])  # fmt: skip
 
 
 def _other_validation(

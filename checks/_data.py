@@ -17,6 +17,7 @@ from recipe_check.probes.watch import LossObserver, Watch
 
 from ._blame import last_layer, maker, target_line, wrapped_line
 from ._data_lines import (
+    BINS,
     CASTS,
     SORTS,
     VALUES,
@@ -27,8 +28,10 @@ from ._data_lines import (
     sampler_line,
     value_line,
 )
+from ._data_values import numbered_rows, used_up, went_round
 from ._extent import extents
 from ._leaks import copied_target
+from ._mixup import unmixed_labels
 from ._scan import Scan, scan
 from ._sources import chains
 from ._unusable import beyond, empty, unreadable, unusable
@@ -81,7 +84,10 @@ def see_batches(lab: Lab) -> Batches:
         beyond(lab, found),
         _leftover(lab, found),
         copied_target(lab),
-        _wrapped(lab),
+        numbered_rows(lab),
+        _wrapped(lab) or went_round(lab),
+        used_up(lab),
+        unmixed_labels(lab),
     )
     problems += [problem for problem in several if problem is not None]
     problems += extents(lab, found)
@@ -155,7 +161,7 @@ def _label_line(lab: Lab, labels: torch.Tensor, outputs: int) -> Location | None
     if classes == 1 and sampler_line(lab) is not None:
         return sampler_line(lab)
     if classes == 1:
-        return found or nearest(lab, "targets", CASTS)
+        return found or nearest(lab, "targets", BINS, CASTS)
     return found or nearest(lab, "targets", VALUES | CASTS)
 
 

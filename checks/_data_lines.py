@@ -24,6 +24,7 @@ REORDERS = frozenset({
     "sample", "randint", "randperm", "integers", "reversed", "index", "take", "random", "shift",
     "sort_values", "dropna", "set", "randrange", "choices",
 })  # fmt: skip
+SHUFFLES = frozenset({"roll", "shuffle", "permutation", "permuted", "randperm", "shift"})
 CASTS = frozenset({"int", "long", "astype", "floor", "round", "bool", "trunc", "to", "rint"})
 VALUES = frozenset(
     {"arithmetic", "nan", "where", "log", "divide", "mul", "add", "clip", "floor_divide"}
@@ -37,6 +38,9 @@ GENERATORS = frozenset({"default_rng", "RandomState", "Random", "Generator", "ma
 JOINS = frozenset({"hstack", "column_stack", "concatenate", "cat", "concat", "stack", "insert",
                    "append", "join", "merge", "c_"})  # fmt: skip
 VIEWED = frozenset({"reshape", "view", "resize", "unflatten"})
+PARSED = frozenset({"split", "rsplit", "partition", "rpartition", "match", "search", "findall",
+                    "group", "groups"})  # fmt: skip
+BINS = frozenset({"digitize", "searchsorted", "bucketize", "cut", "qcut", "compare"})
 CHOSEN = frozenset({"compare", "isin", "query", "where"})
 NUMBERED = frozenset({"set", "fromkeys", "unique", "factorize", "fit_transform", "fit", "sorted",
                       "enumerate", "setdefault", "LabelEncoder", "Categorical"})  # fmt: skip
@@ -93,7 +97,14 @@ def _spelled(value: float) -> str:
 def order_line(lab: Lab) -> Location | None:
     """Where one side alone was put in another order: what treats both sides alike is no mistake."""
     targets, inputs = chains(lab).only("targets"), chains(lab).only("inputs")
-    return first(_unlike(targets, inputs), REORDERS) or first(_unlike(inputs, targets), REORDERS)
+    return (
+        chains(lab).elsewhere
+        or first(targets, SHUFFLES)
+        or first(inputs, SHUFFLES)
+        or first(targets, PARSED)
+        or first(_unlike(targets, inputs), REORDERS)
+        or first(_unlike(inputs, targets), REORDERS)
+    )
 
 
 def _unlike(steps: Sequence[Made], others: Sequence[Made]) -> list[Made]:
@@ -108,7 +119,14 @@ def cut_line(lab: Lab) -> Location | None:
     found = chains(lab)
     targets, inputs = found.only("targets"), found.only("inputs")
     cut = frozenset({"slice", "item"})
-    return first(targets, cut) or first(inputs, cut) or _first_of(targets) or _first_of(inputs)
+    sliced = first(targets, frozenset({"slice"})) or first(inputs, VIEWED)
+    return (
+        sliced
+        or first(targets, cut)
+        or first(inputs, cut)
+        or _first_of(targets)
+        or _first_of(inputs)
+    )
 
 
 def route_line(lab: Lab, *wanted: frozenset[str]) -> Location | None:
@@ -154,6 +172,17 @@ def constants_line(lab: Lab) -> Location | None:
     """Where what is called a deviation was set to a mean."""
     steps = (m for m in chains(lab).inputs if "std" in m.name or "sigma" in m.name)
     return next((m.location for m in steps if "mean" in m.ops), None)
+
+
+def twice_line(lab: Lab) -> Location | None:
+    """The nearer of two steps to the inputs that subtract and divide by the same constants."""
+    found: dict[tuple[str, str], Made] = {}
+    for made in chains(lab).inputs:
+        for pair in made.scaled:
+            earlier = found.setdefault(pair, made)
+            if earlier.location.line != made.location.line:
+                return earlier.location
+    return None
 
 
 def sampler_line(lab: Lab) -> Location | None:

@@ -15,12 +15,14 @@ from recipe_check.userframes import caller_location
 
 from ._calls import NOISE_SEED, forward_leaves, take
 from ._mixing import ORDERED, Op, mixing_op, ordering_op
+from ._nudged import by_choice
 from ._rows import TOLERANCE, Rows, batch_statistics_in_eval, change_of, find_rows, groups, jitter
 from .batch_dependency import Dependency
 
 if TYPE_CHECKING:
     from recipe_check import Lab
 
+Matrix = tuple[tuple[float, ...], ...]
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell")
 _ATTENTION = ("multi_head_attention_forward", "scaled_dot_product_attention",
               "_transformer_encoder_layer_fwd")  # fmt: skip
@@ -56,6 +58,7 @@ def see_dependency(lab: Lab) -> Dependency:
         op=op.name if op else "",
         kind=_kind(op),
         by_design=batch_statistics_in_eval(rig.model),
+        by_choice=leak > TOLERANCE and _in_turn(matrix) and by_choice(rows, base, worst),
         has_statistics=any("running_mean" in name for name, _ in rig.model.named_buffers()),
         passes=len(groups(rows.axes.rows)),
     )
@@ -145,7 +148,7 @@ def _alone(rows: Rows, base: list[torch.Tensor]) -> Alone:
 
 def _closer_look(
     rows: Rows, base: list[torch.Tensor], group: list[int]
-) -> tuple[tuple[tuple[float, ...], ...], Op | None]:
+) -> tuple[Matrix, Op | None]:
     """Row by row, and the operation to blame; without a leak nothing more is run."""
     count = rows.axes.rows
     if not group:
@@ -154,6 +157,11 @@ def _closer_look(
     columns = [change_of(base, rows.outputs(rows.replaced([row]))) for row in range(shown)]
     matrix = tuple(tuple(columns[j][i] for j in range(shown)) for i in range(shown))
     return matrix, mixing_op(rows, group)
+
+
+def _in_turn(matrix: Matrix) -> bool:
+    """Whether samples only reach those after them: first come, first served."""
+    return not any(value > TOLERANCE for i, row in enumerate(matrix) for value in row[i + 1 :])
 
 
 def _kind(op: Op | None) -> str:

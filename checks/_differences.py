@@ -45,10 +45,12 @@ def compare(rig: Rig, batch: Any, tolerance: float) -> Comparison:
     The direction is, for each tensor, the normalised gradient plus a random unit vector. Raises
     NotApplicable where the loss has no gradient or is not finite.
     """
-    parameters = [p for _, p in rig.trainable()]
+    parameters: list[torch.Tensor] = [p for _, p in rig.trainable()]
     frozen = Frozen()
-    analytic, directions = _slope(_gradients(rig, batch, parameters, frozen))
     before = [p.detach().clone() for p in parameters]
+    gradients = _gradients(rig, batch, parameters, frozen)
+    parameters, before, gradients = _left_alone(parameters, before, gradients)
+    analytic, directions = _slope(gradients)
 
     def loss_at(distance: float) -> float:
         _move(parameters, before, directions, distance)
@@ -96,6 +98,17 @@ def _gradients(
         raise NotApplicable("the loss is not finite (see gradient-norms)")
     rig.backward(loss)
     return [_taken(p) for p in parameters]
+
+
+def _left_alone(
+    parameters: Sequence[torch.Tensor], before: Sequence[torch.Tensor],
+    gradients: Sequence[torch.Tensor],
+) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]:  # fmt: skip
+    """Without the weights that the pass itself writes, such as prototypes that are normalised:
+    where they are moved to, the loss does not see."""
+    rows = [row for row in zip(parameters, before, gradients, strict=True)
+            if bool((row[0].detach() == row[1]).all())]  # fmt: skip
+    return [p for p, _, _ in rows], [b for _, b, _ in rows], [g for _, _, g in rows]
 
 
 def _taken(parameter: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from recipe_check import Location
+from recipe_check import Location, tree
 from recipe_check.probes.watch import Watch, op_name
 from recipe_check.userframes import caller_location, is_user_file, relative
 
@@ -34,6 +34,36 @@ _FUNCTIONS = frozenset(
     }
 )
 _ATTENTION = (F.scaled_dot_product_attention, F.multi_head_attention_forward)  # fmt: skip
+
+
+_RANDOM = ("randn", "rand", "randn_like", "rand_like", "normal", "normal_", "uniform_")
+_RECURRENT = ("gru", "lstm", "rnn_tanh", "rnn_relu", "gru_cell", "lstm_cell", "rnn_tanh_cell",
+              "rnn_relu_cell")  # fmt: skip
+_CARRYING = ("to", "cuda", "view", "reshape", "expand", "repeat", "clone", "*", "mul_", "unbind",
+             "unsqueeze", "squeeze", "float", "type_as", "contiguous", "[]")  # fmt: skip
+
+
+class _RandomState:
+    """Remembers the line that drew a recurrent layer's first state."""
+
+    def __init__(self) -> None:
+        self.drawn: dict[int, Location | None] = {}
+        self.kept: list[torch.Tensor] = []
+        self.location: Location | None = None
+
+    def __call__(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any
+    ) -> None:
+        name = op_name(func)
+        given = [id(t) for t in tree.leaves([list(args), dict(kwargs)])]
+        before = next((self.drawn[i] for i in given if i in self.drawn), None)
+        if name in _RECURRENT and before is not None and self.location is None:
+            if not given or given[0] not in self.drawn:  # its input may well be noise
+                self.location = before
+        elif name in _RANDOM or (name in _CARRYING and before is not None):
+            for leaf in tree.leaves(out):
+                self.drawn[id(leaf)] = before or caller_location(name)
+                self.kept.append(leaf)
 
 
 class _ActiveDropout:
@@ -65,8 +95,8 @@ def see_dropping(lab: Lab) -> Dropping:
         if isinstance(module, nn.modules.dropout._DropoutNd)
     )
     batch, _, call = model_call(lab, rig)
-    observer = _ActiveDropout()
-    with rig.stack().following(), Watch(observer):
+    observer, states = _ActiveDropout(), _RandomState()
+    with rig.stack().following(), Watch(observer, states):
         one = forward_leaves(rig, call, batch, seed=1)
     two = forward_leaves(rig, call, batch, seed=2)
     pairs = [(a, b) for a, b in zip(one, two, strict=True) if a.shape == b.shape and a.numel()]
@@ -78,7 +108,8 @@ def see_dropping(lab: Lab) -> Dropping:
     idle = () if stuck else _idle(lab)
     if idle:
         line = _override(lab.rig().model) or lab.subject.created.get(idle[0])
-    return Dropping(rates, noisy, observer.op, line if stuck or idle else where, stuck, idle)
+    line = line if stuck or idle else where
+    return Dropping(rates, noisy, observer.op, line, stuck, idle, states.location)
 
 
 def _out_of_mode(model: nn.Module) -> tuple[str, Location | None]:

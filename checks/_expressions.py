@@ -32,6 +32,11 @@ def collate_first(call: ast.Call) -> list[ast.expr]:
     return [*collate, *data, *call.args[:1]]
 
 
+def names_in(node: ast.AST) -> set[str]:
+    """Bare names in an expression."""
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+
+
 def operations(node: ast.expr, statement: ast.AST | None = None) -> frozenset[str]:
     """Names of calls and operators in an expression; `index` for a look-up by other than a slice
     or a constant."""
@@ -57,3 +62,18 @@ def _kind_of_index(index: ast.expr) -> str:
     if isinstance(first, ast.Slice):
         return "slice"
     return "item" if isinstance(first, ast.Constant | ast.UnaryOp) else "index"
+
+
+def standardised(node: ast.expr) -> frozenset[tuple[str, str]]:
+    """What is subtracted and divided by, of each `(… - mean) / std` in an expression; constants
+    alone say nothing: (x - 0.5) / 0.5 may follow another scaling."""
+    found = set()
+    for part in ast.walk(node):
+        if not isinstance(part, ast.BinOp) or not isinstance(part.op, ast.Div):
+            continue
+        above = part.left
+        if isinstance(above, ast.BinOp) and isinstance(above.op, ast.Sub):
+            pair = ast.unparse(above.right), ast.unparse(part.right)
+            if not any(isinstance(n, ast.Constant) for n in (above.right, part.right)):
+                found.add(pair)
+    return frozenset(found)

@@ -11,7 +11,7 @@ from recipe_check import Location, tree
 from recipe_check.probes.watch import Watch, op_name
 from recipe_check.userframes import caller_location
 
-from ._attention import padding_of
+from ._attention_inputs import padding_of
 from ._blame import stated
 from .freezing import Freeze
 

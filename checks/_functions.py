@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from recipe_check.lab import seed_everything
 from recipe_check.userframes import is_user_file, relative
 
 from ._differences import NOISE_SEED, local_error
+from ._frozen import Frozen
 
 if TYPE_CHECKING:
     from recipe_check import Rig
@@ -45,12 +46,20 @@ class Suspect:
 def suspects(rig: Rig, batch: Any, tolerance: float) -> list[Suspect]:
     """Checks every custom Function in the graph of the loss. Cost: two forward passes."""
     seed_everything(NOISE_SEED)
-    functions = [f for f in functions_in(rig.step(batch).loss) if _is_users(f)]
-    with _captured(functions) as calls:
+    with _exact(rig):
+        loss = rig.step(batch).loss
+    functions = [f for f in functions_in(loss) if _is_users(f)]
+    with _captured(functions) as calls, _exact(rig):
         seed_everything(NOISE_SEED)
         rig.step(batch)
     found = [_checked(call, tolerance) for call in calls.values()]
     return [suspect for suspect in found if suspect is not None]
+
+
+def _exact(rig: Rig) -> AbstractContextManager[object]:
+    """A model in float64 stays there, also where the user's code says float()."""
+    wide = any(p.dtype == torch.float64 for _, p in rig.trainable())
+    return Frozen() if wide else nullcontext()
 
 
 def functions_in(loss: torch.Tensor) -> list[Any]:

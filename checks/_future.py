@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 from .time_dependency import Future
 
+FOLLOWS = 0.95  # of the tokens: padding and shortened rows differ
 _MASKING = ("masked_fill", "masked_fill_", "where", "-", "+", "*")
 _PRODUCTS = ("@", "matmul", "bmm", "einsum")
 
@@ -25,9 +26,14 @@ _PRODUCTS = ("@", "matmul", "bmm", "einsum")
 def see_future(lab: Lab) -> Future:
     """Exchanges the later half of the tokens and compares the earlier outputs."""
     rig = lab.rig().eval()
-    place, time = _tokens(lab, rig)
+    back = _steps_back(lab, rig)
+    if back:
+        where = nearest(lab, "targets", frozenset({"slice", "roll"}))
+        return Future(0.0, "", where, back=back)
     batch, _, call = model_call(lab, rig)
     leaves = tree.leaves(batch)
+    taught = _taught(lab, rig, call, batch)
+    place, time = taught[:2] if taught else _tokens(lab, rig)
     tokens = leaves[place]
     cut = time // 2
     later = tokens.clone()
@@ -37,7 +43,7 @@ def see_future(lab: Lab) -> Future:
     other = tree.replace_leaves(batch, {place: later})
     one, two = forward_leaves(rig, call, batch), forward_leaves(rig, call, other)
     change = max((_change(a, b, time, cut) for a, b in zip(one, two, strict=True)), default=0.0)
-    copies = _is_copy(lab, rig)
+    copies = taught[2] if taught else _is_copy(lab, rig)
     if copies and change > TOLERANCE:
         raise NotApplicable("not a next-token model: it reproduces its input")
     op, where = _first(rig, call, batch, other, time, cut) if change > TOLERANCE else ("", None)
@@ -59,9 +65,56 @@ def _tokens(lab: Lab, rig: Rig) -> tuple[int, int]:
     shifted = (x[:, 1:] == y[:, :-1]).float().mean()
     if _is_copy(lab, rig):
         return 0, x.shape[1]
-    if float(shifted) < 0.95 and not _shifted_inside(lab, x):
+    if float(shifted) < FOLLOWS and not _shifted_inside(lab, x):
         raise NotApplicable("not a next-token model: the target is not the input shifted by one")
     return 0, x.shape[1]
+
+
+def _steps_back(lab: Lab, rig: Rig) -> int:
+    """By how many places the targets are earlier tokens of the inputs; 0 where they are not."""
+    parts = rig.split(lab.train_batches[0])
+    inputs, targets = tree.leaves(parts.inputs), tree.leaves(parts.target)
+    if len(inputs) != 1 or len(targets) != 1:
+        return 0
+    x, y = inputs[0], targets[0]
+    whole = not x.is_floating_point() and not y.is_floating_point()
+    if not whole or x.ndim != 2 or y.shape != x.shape or x.shape[1] < 8:
+        return 0
+    if len(torch.unique(x)) < 4 or _shifted_inside(lab, x):
+        return 0
+    same = (float((x[:, :-n] == y[:, n:]).double().mean()) for n in (1, 2))
+    return next((n for n, share in enumerate(same, 1) if share >= 0.99), 0)
+
+
+def _hears_the_last(rig: Rig, call: Call, batch: Any, place: int) -> bool:
+    """Whether the last token has a say in what is predicted there: the answer is known."""
+    tokens = tree.leaves(batch)[place]
+    other = tokens.clone()
+    other[:, -1] = tokens[:, -1].roll(1, 0)
+    one, two = (forward_leaves(rig, call, tree.replace_leaves(batch, {place: t}))
+                for t in (tokens, other))  # fmt: skip
+    time = tokens.shape[1]
+    return any(bool((a != b).any()) for a, b in zip(one, two, strict=True) if time in a.shape[1:])
+
+
+def _taught(lab: Lab, rig: Rig, call: Call, batch: Any) -> tuple[int, int, bool] | None:
+    """Place and length of the tokens that a decoder is given while it learns to say them: an
+    input, not the first, of which the loss's targets are the following tokens, or the same
+    tokens (True)."""
+    found = [t.target for t in lab.trace.terms if isinstance(t.target, torch.Tensor)]
+    targets = [t.flatten().cpu() for t in found if not t.is_floating_point()]
+    for place, leaf in enumerate(tree.leaves(batch)):
+        if not place or leaf.ndim != 2 or leaf.is_floating_point() or leaf.shape[1] < 4:
+            continue
+        given = leaf.cpu()
+        for target in targets:
+            if target.numel() == leaf.numel() and lab.subject.training_step is not None:
+                said = target.view(leaf.shape)
+                if float((given[:, 1:] == said[:, :-1]).double().mean()) >= FOLLOWS:
+                    return place, leaf.shape[1], False
+                if torch.equal(given, said) and _hears_the_last(rig, call, batch, place):
+                    return place, leaf.shape[1], True
+    return None
 
 
 def _is_copy(lab: Lab, rig: Rig) -> bool:
@@ -81,7 +134,7 @@ def _shifted_inside(lab: Lab, x: torch.Tensor) -> bool:
         if target.numel() == x.numel():
             target = target.view(x.shape)[:, :-1].flatten()
         if target.numel() == following.numel():
-            return float((target == following.flatten().cpu()).double().mean()) >= 0.95
+            return float((target == following.flatten().cpu()).double().mean()) >= FOLLOWS
     return False
 
 

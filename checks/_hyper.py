@@ -12,6 +12,7 @@ from .optimizer_learns import Oddity
 
 HORIZON = 200.0  # steps in which decay alone should not take weights to a third: lr x decay < 1/200
 MOST_MOMENTUM = 0.995  # published runs use up to 0.99: it averages a hundred steps
+LEAST_SQUARES = 0.5  # of the second beta: published runs use 0.9 to 0.9999
 FADED = 10.0  # of lr_decay times the steps: the rate is below a tenth
 _DECOUPLED = ("AdamW", "Adafactor", "Muon", "Lion")
 
@@ -27,6 +28,12 @@ def standing_out(optimizer: torch.optim.Optimizer, steps: int) -> Iterator[Oddit
                 "the betas are swapped",
                 f"betas are {group['betas']}: the mean of the gradients is longer than that of "
                 "their squares (usual: (0.9, 0.999))",
+            )
+        elif len(betas) == 2 and betas[1] < LEAST_SQUARES:
+            yield Oddity(
+                "the betas are 1 minus what torch takes",
+                f"betas are {group['betas']}: the squares of the gradients are averaged over "
+                f"{1 / (1 - betas[1]):.1f} steps (usual: (0.9, 0.999))",
             )
         elif MOST_MOMENTUM <= momentum < 1:
             yield Oddity(

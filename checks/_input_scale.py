@@ -12,7 +12,7 @@ from recipe_check.errors import UserCodeError
 from recipe_check.lineage import ARITHMETIC
 
 from ._blame import input_line, maker
-from ._data_lines import constants_line, scaled_line, validation_line
+from ._data_lines import constants_line, scaled_line, twice_line, validation_line
 from ._moments import Moments
 from ._scan import scan
 from .input_scale import Channel, Inputs
@@ -26,6 +26,8 @@ LARGEST_SHARE = 0.02  # of the variance, made by one value
 OUTLIERS = 10.0
 SWAPPED = 0.03  # relative: constants of the training part are a few percent off
 LEAST_COLUMNS = 3
+MANY_COLUMNS = 6
+UNLIKE = 0.1  # from mean 0 or deviation 1: a second standardisation by the same constants
 LEAST_ROWS = 32  # of validation data, before its moments say anything
 
 
@@ -53,6 +55,7 @@ def see_inputs(lab: Lab) -> Inputs:
         location=_exchanged_line(lab, exchanged, backwards) or _line(lab, training, entry),
         reversed=backwards,
         swapped=exchanged,
+        twice=twice_line(lab) if abs(mean) > UNLIKE or abs(std - 1) > UNLIKE else None,
     )
 
 
@@ -120,7 +123,10 @@ def are_swapped(seen: Moments) -> bool:
     std, distance = seen.std, (seen.mean - 1).abs()
     varies = std > 1e-3
     telling = varies & ((std - 1).abs() > 0.1)
-    fits = (distance - std).abs() <= SWAPPED * torch.maximum(std, distance)
+    rows = float(seen.count.max()) if seen.count is not None else 0.0
+    many = int(telling.sum()) >= MANY_COLUMNS  # constants of all rows, moments of a part of them
+    near = max(SWAPPED, 2 / max(rows, 1.0) ** 0.5) if many else SWAPPED
+    fits = (distance - std).abs() <= near * torch.maximum(std, distance)
     return int(telling.sum()) >= LEAST_COLUMNS and bool(fits[varies].all())
 
 
@@ -145,10 +151,10 @@ def _by_outliers(one: Moments, other: Moments) -> bool:
     """Whether a single value makes much of the deviation of either (incomes, amounts): then a
     factor of ten between two samples of the same data is no surprise."""
     small, large = sorted((one.overall[1], other.overall[1]))
-    return large <= OUTLIERS * small and (_has_outlier(one) or _has_outlier(other))
+    return large <= OUTLIERS * small and (has_outlier(one) or has_outlier(other))
 
 
-def _has_outlier(seen: Moments) -> bool:
+def has_outlier(seen: Moments) -> bool:
     """Whether one value makes four times the share of the variance that the farthest one of as
     many normal numbers makes, 2 ln(n) / n."""
     assert seen.low is not None and seen.high is not None and seen.count is not None

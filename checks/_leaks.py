@@ -25,7 +25,7 @@ def copied_target(lab: Lab) -> Problem | None:
 
     With a single feature that is the task itself (y = 2x + 1); token ids are no features.
     """
-    x, y = _samples(lab)
+    x, y = samples(lab)
     if x is None or y is None:
         return None
     found = _correlated(x, y) if y.is_floating_point() else _by_class(x, y)
@@ -40,7 +40,7 @@ def copied_target(lab: Lab) -> Problem | None:
     )  # fmt: skip
 
 
-def _samples(lab: Lab) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+def samples(lab: Lab) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     """Float inputs [N, F] and one target a sample [N] of the batches that were read."""
     rig = lab.rig()
     inputs, wanted = [], []

@@ -53,8 +53,8 @@ def see_deviation(lab: Lab) -> Deviation:
 def _deviation(rig: Rig, call: Call, batch: object, places: list[int]) -> float:
     leaves = tree.leaves(batch)
     torch.manual_seed(0)
-    one = {p: torch.randn_like(leaves[p].double()) for p in places}
-    two = {p: torch.randn_like(leaves[p].double()) for p in places}
+    one = {p: torch.randn_like(tree.dense(leaves[p]).double()) for p in places}
+    two = {p: torch.randn_like(tree.dense(leaves[p]).double()) for p in places}
     both = {p: one[p] + two[p] for p in places}
     none = {p: torch.zeros_like(one[p]) for p in places}
     a, b, c, d = (_output(rig, call, batch, x) for x in (one, two, both, none))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from recipe_check.probes.loops import Training
 
-from ._loop_places import depends_on_mode, of_kinds, place
+from ._loop_places import depends_on_mode, learns, of_kinds, place
 from ._loop_tree import Function, Tree, called, trees
 from .train_step import Slip
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 FALLS = ("loss", "err", "perplexity", "ppl", "rmse", "mse", "mae", "nll", "wer", "bpc")
 RISES = ("acc", "f1", "auc", "iou", "bleu", "dice", "recall", "precision", "psnr")
+_TURNED = ("neg", "improve", "reduc", "drop", "gain", "decrease")  # less loss is more of these
 _HELD = ("val", "test", "dev", "eval")
 
 
@@ -76,7 +78,7 @@ def prefers_the_worse(loop: Training, lab: Lab) -> Iterator[Slip]:
             value, wants_less = found
             falls = any(word in value.lower() for word in FALLS)
             rises = any(word in value.lower() for word in RISES)
-            turned = "neg" in value.lower() or "-" in value
+            turned = "-" in value or any(word in value.lower() for word in _TURNED)
             if falls != rises and falls != wants_less and not turned:
                 yield Slip(
                     "the worse epoch is kept as the best",
@@ -115,7 +117,7 @@ def validates_on_training_data(loop: Training, lab: Lab) -> Iterator[Slip]:
                 g for g in given if "load" in g or g.endswith(("_dl", "_data", "_set", "dataset"))
             ]
             held = all(t.strip("()").startswith(_HELD[:2]) for t in targets)
-            if held and loads and all("train" in g for g in loads) and tree.loops(node):
+            if held and loads and all(map(_is_trained_on, loads)) and tree.loops(node):
                 yield Slip(
                     "the validation reads the training data",
                     f"`{targets[0]}` is computed on `{loads[0]}`: it says nothing about new data",
@@ -125,12 +127,21 @@ def validates_on_training_data(loop: Training, lab: Lab) -> Iterator[Slip]:
                 )
 
 
+def _is_trained_on(source: str) -> bool:
+    """`train_loader`; not `trainval_loader`, and not `pretrained_loader`."""
+    words = re.split(r"[^a-z]+", source)
+    named = any(w.startswith("train") and not w.endswith(_HELD[:2]) for w in words)
+    return named and not any(w.startswith(_HELD) for w in words)
+
+
 def trains_on_held_out(loop: Training, lab: Lab) -> Iterator[Slip]:
     """A loop over validation data takes steps, beside one that trains."""
     others = [t for t in lab.training_loops if t.batch.line != loop.batch.line]
     source = loop.batch.header.rsplit(" in ", 1)[-1].lower()
     steps = {e.owner for e in of_kinds(loop, "step")}
     same = any(steps & {e.owner for e in of_kinds(o, "step")} for o in others)
+    if not any(learns(loop, e.owner) for e in of_kinds(loop, "forward")):
+        return  # a temperature, a threshold: what is fitted to validation data is not the model
     if not source.startswith(("val", "test", "dev")) or not same:
         return
     wrong = of_kinds(loop, "backward")[0]

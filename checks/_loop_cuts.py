@@ -31,7 +31,10 @@ def rebuilds_the_loss(loop: Training, lab: Lab) -> Iterator[Slip]:
             if not any(ast.unparse(t) in owners for t in node.targets) or not tree.loops(node):
                 continue
             copied = made in _REBUILT and node.value.args and not _goes_on(node, tree)
-            if copied or text.endswith(".requires_grad_()"):
+            given = ast.unparse(node.value.args[0]) if node.value.args else ""
+            if made.endswith("as_tensor") and not _leaves_torch(given):
+                continue  # a tensor stays what it is
+            if copied or (text.endswith(".requires_grad_()") and _leaves_torch(text)):
                 yield Slip(
                     "the loss is cut off from the model",
                     f"`{text[:60]}` is a new leaf: backward() reaches no weight",
@@ -39,6 +42,13 @@ def rebuilds_the_loss(loop: Training, lab: Lab) -> Iterator[Slip]:
                     place(tree.event(node)),
                     certain=made in _REBUILT,
                 )
+
+
+def _leaves_torch(text: str) -> bool:
+    """Whether a value is taken out of the graph on the way."""
+    return any(f".{word}(" in text for word in ("item", "detach", "numpy", "tolist")) or (
+        ".data" in text or text.startswith(_REBUILT)
+    )
 
 
 def _goes_on(node: ast.Assign, tree: Tree) -> bool:

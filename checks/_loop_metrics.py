@@ -18,7 +18,7 @@ def wrong_axes(file: Path, outputs: int) -> Iterator[tuple[ast.expr, str]]:
     `outputs` is the width of the model's output of shape (batch, outputs).
     """
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    named, assigned = _named_predictions(tree), _assigned(tree)
+    named, assigned, rows = _named_predictions(tree), _assigned(tree), _rows(tree)
     for node in ast.walk(tree):
         if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], ast.Eq):
             continue
@@ -26,6 +26,8 @@ def wrong_axes(file: Path, outputs: int) -> Iterator[tuple[ast.expr, str]]:
             call = named.get(side.id) if isinstance(side, ast.Name) else _argmax_in(side)
             axis = _axis(call) if call is not None else None
             if call is None or axis is None or _is_reshaped(call, assigned):
+                continue
+            if ast.unparse(_scores(call)) in rows - assigned.keys():
                 continue
             if axis in (0, -2) and outputs > 1:
                 yield call, "argmax over axis 0 chooses a sample of the batch, not a class"
@@ -68,13 +70,24 @@ def _assignments(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
 def _is_reshaped(call: ast.Call, assigned: dict[str, list[ast.expr]]) -> bool:
     """Whether the argmax is taken over something other than the output as it is: one of its rows,
     a transpose, probabilities that were joined, scores of several epochs."""
-    method = isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) != "torch"
-    of = call.func.value if method and isinstance(call.func, ast.Attribute) else call.args[0]
+    of = _scores(call)
     names = [n.id for n in ast.walk(of) if isinstance(n, ast.Name)]
     values = [of, *(value for name in names for value in assigned.get(name, ()))]
     inner = [n for value in values for n in ast.walk(value) if n is not call]
     reshaping = {n.attr for n in inner if isinstance(n, ast.Attribute)} & _RESHAPING
     return bool(reshaping) or any(isinstance(n, ast.Subscript) for n in inner)
+
+
+def _scores(call: ast.Call) -> ast.expr:
+    """What an argmax is taken of."""
+    method = isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) != "torch"
+    return call.func.value if method and isinstance(call.func, ast.Attribute) else call.args[0]
+
+
+def _rows(tree: ast.AST) -> set[str]:
+    """Names that stand for a part of something, one after the other: `for row in outputs`."""
+    loops = [n.target for n in ast.walk(tree) if isinstance(n, ast.For | ast.comprehension)]
+    return {n.id for target in loops for n in ast.walk(target) if isinstance(n, ast.Name)}
 
 
 def _argmax_in(node: ast.expr) -> ast.Call | None:
@@ -113,9 +126,13 @@ def counts_by_batches(file: Path) -> Iterator[ast.expr]:
         and "==" in (text := ast.unparse(node.value)) and ".sum(" in text
         and "mean(" not in text and "/" not in text
     }  # fmt: skip
-    for node in ast.walk(tree):
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-            below = ast.unparse(node.right)
-            batches = below.startswith("len(") and "load" in below and "." not in below
-            if batches and ast.unparse(node.left) in counted:
-                yield node
+    divisions = [
+        n for n in ast.walk(tree) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Div)
+    ]
+    again = {id(n.left) for n in divisions}  # `correct / len(loader) / batch_size`
+    for node in divisions:
+        below = ast.unparse(node.right)
+        length = isinstance(node.right, ast.Call) and below.startswith("len(")
+        batches = length and "load" in below and "." not in below
+        if batches and id(node) not in again and ast.unparse(node.left) in counted:
+            yield node

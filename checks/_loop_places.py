@@ -44,7 +44,18 @@ def learns(loop: Training, owner: str) -> bool:
              for f in files for n in ast.walk(ast.parse(f.read_text(encoding="utf-8")))
              if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
              and n.func.attr in ("parameters", "named_parameters")}  # fmt: skip
-    return not asked or name in asked
+    return not asked or (name in asked and not _steps_on_others(loop, name))
+
+
+def _steps_on_others(loop: Training, model: str) -> bool:
+    """Whether the optimizer of this loop was made, before it, of something that is written out and
+    is not this model: `SGD([temperature])`."""
+    steps = {e.owner for e in of_kinds(loop, "step")}
+    made = [e for e in (*loop.before, *(loop.epoch.events() if loop.epoch else ()))
+            if e.kind == "assign" and e.owner in steps]  # fmt: skip
+    value = getattr(made[-1].node, "value", None) if made else None
+    given = value.args[:1] if isinstance(value, ast.Call) else []
+    return any(isinstance(a, ast.List) and model not in ast.unparse(a) for a in given)
 
 
 def hands_over(loop: Training, *words: str) -> bool:

@@ -30,6 +30,12 @@ from ._loop_order import (
     trains_on_validation,
 )
 from ._loop_places import place
+from ._loop_reach import (
+    ends_at_the_first_batch,
+    reads_an_exhausted_iterator,
+    schedules_before_the_epoch,
+    steps_never,
+)
 from ._loop_scale import (
     clips_another_model,
     clips_everything_away,
@@ -53,6 +59,7 @@ from ._loop_steps import (
     schedules_first,
     undivided,
 )
+from ._loop_weights import climbs, rebinds_the_weights
 from .train_step import Loops, Slip
 
 if TYPE_CHECKING:
@@ -129,7 +136,8 @@ RULES: tuple[Rule, ...] = (
     keeps_an_alias, undivided, schedules_first, optimizer_every_epoch, unused_optimizer,
     clips_another_model, decays_by_hand, reads_the_first_batch_only, never_evaluates,
     prefers_the_worse, validates_on_training_data, measures_wrong, counts_wrong,
-    seeds_every_epoch, keeps_graphs, trains_a_copy,
+    seeds_every_epoch, keeps_graphs, trains_a_copy, steps_never, ends_at_the_first_batch,
+    reads_an_exhausted_iterator, schedules_before_the_epoch, rebinds_the_weights, climbs,
 )  # fmt: skip
 TITLES = (
     "a method is named, not called",
@@ -146,6 +154,7 @@ TITLES = (
     "gradients are clipped after the step",
     "gradients are clipped to almost nothing",
     "scaled gradients are clipped",
+    "the optimizer steps with scaled gradients",
     "the loss scale is never updated",
     "the model stays in eval mode",
     "the model starts anew in every epoch",
@@ -159,5 +168,9 @@ TITLES = (
     "the best weights are kept by reference",
     "the worse epoch is kept as the best",
     "the validation runs in training mode",
+    "the batches are exhausted after the first epoch",
+    "every epoch ends after its first batch",
+    "the weights are never changed",
+    "the weights climb the gradient",
     "the accuracy is taken over the wrong axis",
 )

@@ -114,6 +114,16 @@ def scaler_slips(loop: Training, lab: Lab) -> Iterator[Slip]:
             place(clips[0]),
             certain=True,
         )
+    plain = [e for e in of_kinds(loop, "step") if e not in scales]
+    if plain and not names & {"step", "unscale_"} and not hands_over(loop, "scaler"):
+        yield Slip(
+            "the optimizer steps with scaled gradients",
+            "scaler.scale(loss).backward(), and then the optimizer's own step(): the gradients are "
+            "still multiplied by the loss scale (65536 at first)",
+            "call scaler.step(optimizer) and scaler.update()",
+            place(plain[0]),
+            certain=True,
+        )
     steps = [e for e in scales if e.kind == "step"]
     if steps and "update" not in names and not hands_over(loop, "scaler"):
         yield Slip(

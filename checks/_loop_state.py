@@ -167,16 +167,24 @@ def trains_a_copy(loop: Training, lab: Lab) -> Iterator[Slip]:
             trains = copy in called and not any(
                 e.quiet for e in of_kinds(loop, "forward") if e.owner == copy
             )
-            if (
-                trains
-                and original in asked
-                and not {copy, original} & (asked - {original} | called - {copy})
-            ):
+            others = asked - {original} | called - {copy}
+            alone = not {copy, original} & others
+            average = _holds_the_other(tree, original, copy, called)
+            if trains and original in asked and (alone or average):
+                runs = next(e for e in of_kinds(loop, "forward") if e.owner == copy)
                 yield Slip(
                     "the loop runs a copy of the model",
                     f"`{copy}` is a copy of `{original}`, and the optimizer holds the parameters "
                     f"of `{original}`: nothing that is computed is trained",
                     "build the optimizer from the model that the loop runs",
-                    place(tree.event(made)),
+                    place(tree.event(made) if alone else runs),
                     certain=True,
                 )
+
+
+def _holds_the_other(tree: Tree, original: str, copy: str, called: set[str]) -> bool:
+    """Whether an optimizer is made of the parameters of a model that the loop never runs."""
+    made = [ast.unparse(n.value) for n in tree.walk(ast.Assign) if isinstance(n, ast.Assign)]
+    held = {name for name in (original, copy) for text in made
+            if f"{name}.parameters()" in text and "optim" in text.lower()}  # fmt: skip
+    return held == {original} and original not in called

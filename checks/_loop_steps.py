@@ -14,6 +14,9 @@ from .train_step import Slip
 if TYPE_CHECKING:
     from recipe_check import Lab
 
+_OTHERS = frozenset({"kl", "beta", "noise", "temp", "temperature", "tau", "ratio", "teacher", "eps",
+                     "epsilon", "curriculum", "mask", "weight", "ema", "alpha", "lambda", "gamma",
+                     "forcing", "sampling", "drop", "dropout", "sigma", "entropy"})  # fmt: skip
 SCALE_FREE = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta", "Lion")
 
 
@@ -26,11 +29,8 @@ def never_cleared(loop: Training, lab: Lab) -> Iterator[Slip]:
         or hands_over(loop, "opt")
     ):
         return
-    if any(isinstance(e.node, ast.Call) and "closure" in ast.unparse(e.node) for e in steps):
-        return
     outside = [e for e in loop.epoch.events() if e.kind == "zero"] if loop.epoch else []
-    guarded = all(e.guard for e in steps)
-    if outside and guarded:
+    if outside and all(e.guard and not _every_nth(e.guard) for e in steps):
         return
     when = "only once an epoch" if outside else "never"
     yield Slip(
@@ -40,6 +40,12 @@ def never_cleared(loop: Training, lab: Lab) -> Iterator[Slip]:
         place(outside[0] if outside else of_kinds(loop, "backward")[0]),
         certain=True,
     )
+
+
+def _every_nth(guard: str) -> bool:
+    """Whether a condition holds several times an epoch: `i % 4 == 0`, no comparison with a
+    length."""
+    return "%" in guard and "len(" not in guard
 
 
 def clipped_late(loop: Training, lab: Lab) -> Iterator[Slip]:
@@ -115,6 +121,14 @@ def _divides(loop: Training, backwards: list[Event]) -> bool:
         if isinstance(node, ast.FunctionDef) and node.name in called
         for part in ast.walk(node) if isinstance(part, ast.Return | ast.Assign | ast.AugAssign)
     ]  # fmt: skip
+    divided = {ast.unparse(t) for n in ast.walk(tree) if isinstance(n, ast.Assign)
+               and isinstance(n.value, ast.BinOp) and isinstance(n.value.op, ast.Div)
+               for t in n.targets}  # fmt: skip
+    factors = {ast.unparse(side) for part in made for n in ast.walk(part)
+               if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Mult)
+               for side in (n.left, n.right)}  # fmt: skip
+    if factors & divided:
+        return True
     return any(isinstance(n, ast.Div) for part in (*made, *returned) for n in ast.walk(part))
 
 
@@ -128,7 +142,7 @@ def _scored(event: Event) -> list[ast.expr]:
 
 
 def schedules_first(loop: Training, lab: Lab) -> Iterator[Slip]:
-    kinds = [e for e in of_kinds(loop, "schedule", "step") if not e.guard]
+    kinds = [e for e in of_kinds(loop, "schedule", "step") if not e.guard and not _of_no_rate(e)]
     if not kinds or kinds[0].kind != "schedule" or not any(e.kind == "step" for e in kinds):
         return
     yield Slip(
@@ -138,6 +152,12 @@ def schedules_first(loop: Training, lab: Lab) -> Iterator[Slip]:
         place(kinds[0]),
         certain=False,
     )
+
+
+def _of_no_rate(event: Event) -> bool:
+    """Whether a scheduler is of something else: the weight of a term, noise, teacher forcing."""
+    words = event.owner.rsplit(".", 1)[-1].lower().split("_")
+    return event.kind == "schedule" and bool(_OTHERS & set(words))
 
 
 def never_steps(loop: Training, lab: Lab) -> Iterator[Slip]:

@@ -87,11 +87,11 @@ def _power(lab: Lab) -> int | None:
         once, noisy = _loss(rig, batch, lab.seed), _loss(rig, batch, lab.seed + 1)
         if not math.isfinite(once) or abs(once) < 1e-12 or once != noisy:
             return None
-        twice = _loss(rig, _repeated(batch, 2), lab.seed) / once
+        twice = _loss(rig, repeated(batch, 2), lab.seed) / once
         power = next((n for n in (-1, 1) if abs(twice / 2.0**n - 1) < EXACT), None)
         if power is None:
             return None
-        thrice = _loss(rig, _repeated(batch, 3), lab.seed) / once
+        thrice = _loss(rig, repeated(batch, 3), lab.seed) / once
     except (UserCodeError, RuntimeError, TypeError, ValueError):
         return None
     return power if abs(thrice / 3.0**power - 1) < EXACT else None
@@ -103,7 +103,7 @@ def _loss(rig: Rig, batch: Any, seed: int) -> float:
         return float(rig.step(batch).loss.detach())
 
 
-def _repeated(batch: Any, times: int) -> Any:
+def repeated(batch: Any, times: int) -> Any:
     """Each tensor with a row for each sample, joined with itself."""
     size = next((len(t) for t in tree.leaves(batch) if t.ndim), 0)
 

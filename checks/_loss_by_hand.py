@@ -9,9 +9,13 @@ import torch
 from recipe_check import Location, tree
 from recipe_check.errors import UserCodeError
 
+from ._loss_documents import one_positive, signed_calls
 from ._loss_ends import unreachable
 from ._loss_input import made_by_all
+from ._loss_pairs import apart, distance, exchanged
+from ._loss_parts import diluted, overwritten, uneven
 from ._loss_probe import loss_probe
+from ._loss_pulls import RULES
 from ._loss_shapes import normalised_twice, spread_out, wrong_axis
 from ._loss_sign import bottomless, flipped
 from ._recorded_ops import Recording, record
@@ -36,8 +40,12 @@ def by_hand(lab: Lab) -> tuple[Location | None, list[Breach]]:
         normalised_twice(taken),
         wrong_axis(taken),
         _out_of_range(lab, taken),
-        flipped(lab, line),
+        None if distance(taken) == 1 else flipped(lab, line),
         bottomless(lab, taken),
+        signed_calls(lab, taken),
+        one_positive(lab, taken),
+        *(rule(lab, line) for rule in (*RULES, diluted)),
+        *(rule(lab, taken) for rule in (apart, exchanged, uneven, overwritten)),
     ]
     return line, [breach for breach in found if breach is not None]
 

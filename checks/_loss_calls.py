@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,9 +13,11 @@ from recipe_check.errors import UserCodeError
 from recipe_check.probes.watch import LossTerm
 
 from . import _loss_arguments as arguments
+from . import _loss_documents as documents
 from . import _loss_ends as ends
 from . import _loss_rules as rules
 from . import _loss_targets as targets
+from ._blame import maker
 from ._log_of_zero import strain
 from ._loss_batches import grown, scaled
 from ._loss_by_hand import by_hand
@@ -38,7 +41,8 @@ def _contract(lab: Lab) -> Contract:
     looked_into = _is_own(lab)
     breaches: dict[str, Breach] = {}
     for breach in _breaches(lab, found, looked_into):
-        breaches.setdefault(breach.title, breach)
+        placed = breach if breach.location else replace(breach, location=maker(lab, "loss"))
+        breaches.setdefault(breach.title, placed)
     if not (found or looked_into or breaches):
         raise NotApplicable("no known loss function: what it documents cannot be compared")
     return Contract(
@@ -93,7 +97,8 @@ RULES: tuple[Rule, ...] = (
     arguments.no_distribution, arguments.lifted_down, ends.out_of_range, ends.tight,
     ends.rivals, ends.flattened,
     ends.noisy_end, ends.normalised_end, targets.left_out, targets.padding_scored,
-    targets.smoothed_away,
+    targets.smoothed_away, documents.signed_labels, documents.logarithms, documents.rates,
+    documents.shares, documents.alignments, documents.last_axis,
 )  # fmt: skip
 TITLES = (
     "squashed scores instead of raw ones",
@@ -120,4 +125,14 @@ TITLES = (
     "the loss is summed over the batch",
     "the loss is divided by the batch size twice",
     "the loss is scaled",
+    "labels of 0 and 1 where -1 and 1 are expected",
+    "log-probabilities as the target of kl_div",
+    "the exponential is taken twice",
+    "targets outside 0 to 1 in a binary cross-entropy",
+    "the blank of ctc_loss stands in the targets",
+    "the class axis is not where the loss reads it",
+    "labels that do not count in the loss",
+    "raw scores where the loss wants probabilities",
+    "similar pairs are pushed apart",
+    "positive and negative of the triplets are swapped",
 )

@@ -76,17 +76,23 @@ class LossProbe:
         parts = self.rig.split(self.batch)
         return parts.inputs if parts.target is None else parts.target
 
-    def pair(self) -> Pair | None:
-        """The output that the target belongs to; None where it cannot be told."""
-        targets = tree.leaves(self._target())
-        if len(targets) != 1 or targets[0].is_complex():
+    def pair(self, *, several: bool = False) -> Pair | None:
+        """The output that the target belongs to; None where it cannot be told. With `several`, one
+        of several tensors in the place of the target is taken where it alone fits an output."""
+        targets = [t for t in tree.leaves(self._target()) if not t.is_complex()]
+        if len(targets) != 1 and not several:
             return None
-        found = (
-            _paired(number, leaf.detach(), targets[0])
+        leaves = [
+            (number, leaf.detach())
             for number, leaf in enumerate(tree.leaves(self.output))
             if leaf.is_floating_point() and leaf.ndim
-        )
-        return next((pair for pair in found if pair is not None), None)
+        ]
+        found = [
+            next((pair for n, leaf in leaves if (pair := _paired(n, leaf, target))), None)
+            for target in targets
+        ]
+        pairs = [pair for pair in found if pair is not None]
+        return pairs[0] if len(pairs) == 1 else None  # two: labels, weights or lengths?
 
 
 def loss_probe(lab: Lab) -> LossProbe | None:

@@ -21,7 +21,9 @@ def squashed(lab: Lab, term: LossTerm, origin: Origin) -> Breach | None:
     return Breach(
         "squashed scores instead of raw ones",
         f"{origin.op} stands right before {term.kind}",
-        f"return the raw scores: {term.kind} applies its own normalisation",
+        f"return log_softmax(dim=1): {term.kind} takes log-probabilities"
+        if term.kind in ("nll_loss", "kl_div")
+        else f"return the raw scores: {term.kind} applies its own normalisation",
         origin.location,
         certain=True,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from recipe_check import Location, tree
 from recipe_check.probes.watch import Watch, op_name
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from recipe_check import Rig
 
 
+_DECIDED = (nn.RNNBase, nn.MultiheadAttention, nn.TransformerEncoderLayer,
+            nn.TransformerDecoderLayer, nn.modules.conv._ConvNd, nn.LayerNorm, nn.GroupNorm,
+            nn.modules.batchnorm._NormBase)  # fmt: skip
 ORDERED = 1e-3  # relative, as the check allows for sums in another order
 
 
@@ -33,10 +37,13 @@ class Op:
 
 
 class OpRecorder:
-    """Keeps every tensor result of a pass, with the user's line."""
+    """Keeps every tensor result of a pass, with the user's line. What a torch layer that has a
+    `batch_first`, or is a convolution or a norm, does was decided where it was made: `built` says
+    where, for the module that is running."""
 
-    def __init__(self) -> None:
+    def __init__(self, built: Callable[[str], Location | None] = lambda _: None) -> None:
         self.ops: list[Op] = []
+        self.built = built
 
     def __call__(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any
@@ -45,7 +52,7 @@ class OpRecorder:
         if name in ("__get__", "size", "dim", "numel"):
             return
         sources = tuple(id(t) for t in tree.leaves([list(args), dict(kwargs)]))
-        where = caller_location(name)
+        where = self.built(name) or caller_location(name)
         for result in tree.leaves(out):
             if result.is_floating_point():
                 self.ops.append(Op(name, where, result, sources))
@@ -84,8 +91,15 @@ def ordering_op(rows: Rows, order: torch.Tensor) -> Op | None:
 
 def record(rig: Rig, call: Call, batch: Any) -> list[Op]:
     """Every floating result of one pass, in order."""
-    recorder = OpRecorder()
-    with rig.stack().following(), Watch(recorder):
+    stack = rig.stack()
+    kinds = {name: type(module) for name, module in rig.model.named_modules()}
+
+    def built(_: str) -> Location | None:
+        decided = issubclass(kinds.get(stack.current, nn.Identity), _DECIDED)
+        return stack.created.get(stack.current) if decided else None
+
+    recorder = OpRecorder(built)
+    with stack.following(), Watch(recorder):
         forward_leaves(rig, call, batch)
     return recorder.ops
 

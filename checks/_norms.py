@@ -11,6 +11,7 @@ from torch import nn
 from recipe_check import NotApplicable, tree
 
 from ._attention import attention_problems
+from ._shared_norms import shared_norms
 from .normalization import Norm, Norms, Problem
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def see_norms(lab: Lab) -> Norms:
                 Norm(name, type(module).__name__, module.momentum, positions,
                      _biased(name, order, modules))
             )  # fmt: skip
-    problems = (*_problems(lab, rig), *attention_problems(lab))
+    problems = (*_problems(lab, rig), *attention_problems(lab), *shared_norms(lab))
     if not found and problems:
         return Norms((), _rows(lab), None, problems)
     if not found:

@@ -11,9 +11,10 @@ from torch.utils.data import IterableDataset
 from recipe_check import Location, NotApplicable
 
 from ._blame import maker
-from ._data_lines import COPIED, first, split_line
+from ._data_lines import COPIED, SPLITS, first, route_line, split_line
 from ._scan import Scan, scan
 from ._sources import chains
+from ._windows import shared
 from .duplicates import Repeats
 
 if TYPE_CHECKING:
@@ -46,12 +47,30 @@ def see_repeats(lab: Lab) -> Repeats:
         twice=sum(count for count in counts.values() if count > 1),
         conflicts=sum(counts[sample] for sample, seen in labels.items() if len(seen) > 1),
         location=_overlap_line(lab, counts, training) or split_line(lab) or maker(lab, "val_data"),
+        split=_split(lab),
         copies=min(counts.values(), default=1),
         workers=_streams(lab),
-        same_batch=training.batches >= LEAST_BATCHES and len(counts) <= max(training.sizes[:1]),
+        same_batch=_same_batches(training),
         oversampled=_oversampled(counts, training),
         made=_made(lab),
+        windows=shared(training.pieces, validation.middles),
     )
+
+
+def _split(lab: Lab) -> Location | None:
+    """Where the samples were dealt out to training and validation data."""
+    return route_line(lab, SPLITS - {"slice"}) or split_line(lab) or maker(lab, "val_data")
+
+
+def _same_batches(training: Scan) -> bool:
+    """Whether every full batch holds the samples of the first: few distinct samples, as short
+    sequences have, do not come together in each."""
+    size = training.sizes[0] if training.sizes else 0
+    full = sum(1 for count in training.sizes if count == size)
+    if full < LEAST_BATCHES or any(count != size for count in training.sizes[:full]) or not size:
+        return False
+    parts = [training.inputs[n * size : (n + 1) * size] for n in range(full)]
+    return all(sorted(part) == sorted(parts[0]) for part in parts)
 
 
 def _streams(lab: Lab) -> int:

@@ -95,7 +95,7 @@ class Recording:
 def record(lab: Lab, number: int = 0) -> Recording:
     """One forward pass in training mode on the number-th batch, everything kept alive: not to be
     cached."""
-    rig, ops, losses = lab.rig().train(), _Recorder(), LossObserver()
+    rig, ops, losses = lab.rig().train(), Recorder(), LossObserver()
     stack = rig.stack()
     ops.module = lambda: stack.current
     with stack.following(), Watch(ops, losses):
@@ -113,7 +113,9 @@ def record(lab: Lab, number: int = 0) -> Recording:
     )
 
 
-class _Recorder:
+class Recorder:
+    """An observer that keeps each operation with its tensors."""
+
     def __init__(self) -> None:
         self.seen: list[Op] = []
         self.module: Callable[[], str] = str

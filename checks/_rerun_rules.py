@@ -12,6 +12,7 @@ from recipe_check import Location
 from recipe_check.probes.rerun import Event, Held, Recorded
 
 from ._rerun_course import ANYTHING, Course
+from ._rerun_scale import clipped_scaled, stepped_scaled
 from .train_step import Slip
 
 TWICE = 2
@@ -131,28 +132,6 @@ def _follows_step(events: Sequence[Event]) -> bool:
     return bool(kinds) and kinds[-1] == "step"
 
 
-def clipped_scaled(course: Course) -> Iterator[Slip]:
-    found: list[Event] = []
-    scale = 1.0
-    for event in course.events:
-        if event.kind == "backward":
-            scale = event.scale
-        elif event.kind in ("unscale", "step"):
-            scale = 1.0
-        elif event.kind == "clip" and scale > 1.0:
-            found.append(event)
-    if len(found) < TWICE:
-        return
-    yield Slip(
-        "scaled gradients are clipped",
-        "gradients are clipped while they are multiplied by the factor of the GradScaler: the "
-        "bound is thousands of times too tight",
-        "call scaler.unscale_(optimizer) before clipping",
-        found[0].place,
-        certain=not course.scale_free,
-    )
-
-
 def schedules_first(course: Course) -> Iterator[Slip]:
     kinds = [event.kind for event in course.events]
     scaled = any(event.scale > 1.0 for event in course.events)  # its first step may be left out
@@ -245,6 +224,6 @@ def never_steps(course: Course) -> Iterator[Slip]:
 
 
 RULES: tuple[Callable[[Course], Iterator[Slip]], ...] = (
-    not_cleared, cleared_before_step, clipped_late, clipped_scaled,
+    not_cleared, cleared_before_step, clipped_late, clipped_scaled, stepped_scaled,
     stays_in_eval, never_steps, undivided, schedules_first,
 )  # fmt: skip

@@ -56,7 +56,7 @@ class Rows:
     def by_row(self, found: list[torch.Tensor]) -> list[torch.Tensor]:
         """The leaves of an output as `outputs` gives them."""
         return [
-            found[place].movedim(axis, 0).reshape(self.axes.rows, -1)
+            _fitted(found[place], self.seen[place]).movedim(axis, 0).reshape(self.axes.rows, -1)
             for place, axis in self.axes.outputs.items()
         ]
 
@@ -81,11 +81,23 @@ class Rows:
         return tree.replace_leaves(self.batch, changed)
 
 
+def _fitted(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """The output in the shape that it had first: padding to the longest sequence makes it longer
+    or shorter with other samples. What is missing is NaN, which counts as unchanged."""
+    if value.shape == like.shape or value.ndim != like.ndim:
+        return value
+    common = tuple(slice(0, min(a, b)) for a, b in zip(value.shape, like.shape, strict=True))
+    fitted = torch.full_like(like, float("nan"))
+    fitted[common] = value[common]
+    return fitted
+
+
 def find_rows(lab: Lab, rig: Rig) -> Rows:
     """A batch of few rows with its axes; raises NotApplicable where there is no batch axis."""
     batch, donor, call = model_call(lab, rig)
     size = batch_size(lab, rig, lab.train_batches[0])
-    axes_in = input_axes(rig, batch, size, whole=rig.subject.training_step is not None)
+    whole = rig.subject.training_step is not None or rig.loss is None  # labels are inputs, too
+    axes_in = input_axes(rig, batch, size, whole=whole)
     for count in dict.fromkeys((min(ROWS, size), size)):
         chosen = take(batch, axes_in, torch.arange(count))
         try:

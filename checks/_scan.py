@@ -15,6 +15,7 @@ from recipe_check.errors import UserCodeError
 from recipe_check.guard import guarded
 
 from ._moments import Moments
+from ._windows import MOST_VALUES, pieces
 
 if TYPE_CHECKING:
     from recipe_check import Lab, Rig
@@ -45,6 +46,8 @@ class Scan:
     last: Any = None  # the last batch
     highest: int = -1  # of integer inputs (token ids)
     extreme: Any = None  # the batch that holds it
+    pieces: list[torch.Tensor] = field(default_factory=list)  # of series, see `_windows`
+    middles: list[torch.Tensor] = field(default_factory=list)  # the middle one of each sample
     raised: UserCodeError | None = None  # by the loader, after what was read
     late: bool = False  # time was up before the loader ended
 
@@ -73,7 +76,7 @@ def _scan(lab: Lab, loader: Iterable[Any]) -> Scan:
 
 def _read(found: Scan, rig: Rig, batch: Any) -> None:
     parts = rig.split(batch)
-    inputs, targets = tree.leaves(parts.inputs), tree.leaves(parts.target)
+    inputs, targets = _dense(parts.inputs), _dense(parts.target)
     found.batches += 1
     found.last = batch
     if inputs:
@@ -87,6 +90,7 @@ def _read(found: Scan, rig: Rig, batch: Any) -> None:
             _check_finite(found, kind, leaf)
     if inputs:
         found.moments.add(inputs[0])
+        _note_pieces(found, inputs[0])
         _note_highest(found, inputs, batch)
     if len(targets) == 1 and targets[0].is_floating_point():
         found.target_moments.add(targets[0])
@@ -102,10 +106,23 @@ def _read(found: Scan, rig: Rig, batch: Any) -> None:
         found.targets += _hashes(targets, rows)
 
 
+def _dense(side: Any) -> list[torch.Tensor]:
+    """The tensors that can be looked at as they are; an adjacency matrix is often sparse."""
+    return [leaf for leaf in tree.leaves(side) if leaf.layout is torch.strided]
+
+
 def _note_highest(found: Scan, inputs: Sequence[torch.Tensor], batch: Any) -> None:
     highest = max((int(t.max()) for t in inputs if t.numel() and _is_whole(t)), default=-1)
     if highest > found.highest:
         found.highest, found.extreme = highest, batch
+
+
+def _note_pieces(found: Scan, leaf: torch.Tensor) -> None:
+    if sum(piece.numel() for piece in found.pieces) < MOST_VALUES:
+        every = pieces(leaf)
+        if every.numel():
+            found.pieces.append(every.flatten())
+            found.middles.append(every[:, every.shape[1] // 2])
 
 
 def _shape(leaf: torch.Tensor) -> str:

@@ -60,7 +60,7 @@ def see_schedule(lab: Lab) -> Plan:
         period=int(period) if period and steps > 1.2 * period else 0,
         location=place(when.event) if when.event else None,
         early=when.early,
-        built_for=int(getattr(scheduler, "total_steps", 0) or 0),
+        built_for=_built_for(scheduler, when, batches),
         calls=steps,
         every=when.every,
         made=called(lab, name),
@@ -111,6 +111,16 @@ def _when(loops: list[Training]) -> _When:
         epochs = 1  # a loop over steps
     early = loop.epoch is not None and _is_left(loop.epoch)
     return _When(every, epochs, counted, event, early)
+
+
+def _built_for(scheduler: Any, when: _When, batches: int) -> int:
+    """The steps that a scheduler was told; T_max of a cosine only where it counts the batches of
+    the training and is stepped once an epoch."""
+    if getattr(scheduler, "total_steps", 0):
+        return int(scheduler.total_steps)
+    period = int(getattr(scheduler, "T_max", 0) or 0)
+    whole = (when.epochs or 0) * batches
+    return period if when.per_batch is False and 0 <= whole - period < max(batches, 1) else 0
 
 
 def _has_arguments(event: Event) -> bool:

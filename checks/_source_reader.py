@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from recipe_check import Location
 from recipe_check.userframes import relative
 
+from . import _expressions
 from ._bindings import Binding, Function, Source, spelled
 from ._expressions import called, collate_first, of_mapping, operations
 
@@ -24,19 +25,20 @@ class Made:
     ops: frozenset[str]
     name: str = ""  # what the statement bound
     names: frozenset[str] = frozenset()  # bare names in the expression
+    scaled: frozenset[tuple[str, str]] = frozenset()  # (a, b) of each (… - a) / b
 
 
 @dataclass(frozen=True)
 class Chains:
-    """The steps to the inputs and to the targets, the nearest to the loader first; likewise to what
-    its sampler and (`route`) its data set were made of; `index` is whether `__getitem__` uses its
-    index for the inputs (None where there is none)."""
+    """Steps to inputs and targets, the nearest to the loader first, and to what its sampler and
+    (`route`) data set were made of; `index`: does `__getitem__` use its index for the inputs?"""
 
     inputs: tuple[Made, ...] = ()
     targets: tuple[Made, ...] = ()
     sampler: tuple[Made, ...] = ()
     route: tuple[Made, ...] = ()
     index: bool | None = None
+    elsewhere: Location | None = None  # a target looked up by another index than the inputs
 
     def only(self, mine: str) -> list[Made]:
         """Steps of one side alone: both may stand in one statement, which treats them alike."""
@@ -53,6 +55,7 @@ class Reader:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.index: bool | None = None
+        self.elsewhere: Location | None = None
         self.route: list[ast.expr] = []  # what the loader was made of, down to the data set
         self.entered: dict[ast.AST, ast.Call] = {}  # the call by which a function was reached
 
@@ -62,7 +65,8 @@ class Reader:
         targets = self.follow([y for _, y in pairs])
         sampler = self.follow(list(self._sampled(start, 0)))
         route = [self._made(node) for node in self.route]
-        return Chains(tuple(inputs), tuple(targets), tuple(sampler), tuple(route), self.index)
+        return Chains(tuple(inputs), tuple(targets), tuple(sampler), tuple(route), self.index,
+                      self.elsewhere)  # fmt: skip
 
     def _made(self, node: ast.expr) -> Made:
         return Made(self._place(node, self.source.statement(node) or node), operations(node))
@@ -115,6 +119,7 @@ class Reader:
                 if method.name in ("__getitem__", "__iter__", "__next__"):
                     for x, y in self._of_function(method, depth):
                         self._note_index(method, x)
+                        self._note_lookups(method, x, y)
                         yield x, y
         elif function is not None:
             self.entered[function] = node
@@ -132,24 +137,47 @@ class Reader:
             if made is not None and self.source.scope(inner) is node:
                 yield from self.pairs(made, depth)
 
-    def _note_index(self, method: Function, x: ast.expr) -> None:
-        """Whether the inputs of a sample depend on the index that was asked for."""
+    def _note_lookups(self, method: Function, x: ast.expr, y: ast.expr) -> None:
+        """A target that is looked up by another expression of the index than the inputs are."""
         if method.name != "__getitem__" or len(method.args.args) < 2:
             return
-        index, waiting, seen = method.args.args[1].arg, [x], set[ast.AST]()
+        inputs, targets = (
+            {ast.unparse(n.slice): n for n in self._lookups(method, side)} for side in (x, y)
+        )
+        other = [node for text, node in targets.items() if text not in inputs]
+        if inputs and targets and len(other) == len(targets):
+            place = self._place(other[0], self.source.statement(other[0]) or other[0])
+            self.elsewhere = self.elsewhere or place
+
+    def _lookups(self, method: Function, side: ast.expr) -> Iterator[ast.Subscript]:
+        """Look-ups by the asked index, in an expression and in the locals it is made of."""
+        index = method.args.args[1].arg
+        for node in self._locals(method, side):
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.Subscript) and index in _expressions.names_in(inner.slice):
+                    yield inner
+
+    def _locals(self, method: Function, side: ast.expr) -> Iterator[ast.expr]:
+        """An expression, and those that the locals in it were set to."""
+        waiting, seen = [side], set[ast.AST]()
         while waiting:
             node = waiting.pop()
             if node in seen:
                 continue
             seen.add(node)
-            names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-            if index in names:
-                self.index = True
-                return
-            for name in names:
+            yield node
+            for name in _expressions.names_in(node):
                 waiting += [b.value for b in self.source.bound(name, node)
                             if self.source.scope(b.statement) is method]  # fmt: skip
-        self.index = self.index or False
+
+    def _note_index(self, method: Function, x: ast.expr) -> None:
+        """Whether the inputs of a sample depend on the index that was asked for."""
+        if method.name != "__getitem__" or len(method.args.args) < 2:
+            return
+        index = method.args.args[1].arg
+        self.index = self.index or any(
+            index in _expressions.names_in(n) for n in self._locals(method, x)
+        )
 
     def follow(self, starts: Sequence[ast.expr]) -> list[Made]:
         """Breadth first, each expression once."""
@@ -161,9 +189,10 @@ class Reader:
             if node in seen:
                 continue
             seen.add(node)
-            names = frozenset(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+            names = frozenset(_expressions.names_in(node))
             ops = operations(node, statement)
-            found.append(Made(self._place(node, statement), ops, name, names - {"self"}))
+            found.append(Made(self._place(node, statement), ops, name, names - {"self"},
+                              _expressions.standardised(node)))  # fmt: skip
             waiting += [(b.value, n, b.statement) for n, b in self._behind(node)]
         return found
 
@@ -186,9 +215,8 @@ class Reader:
             if isinstance(around, ast.stmt):
                 break
             for part in getattr(around, "generators", ()):
-                names = {n.id for n in ast.walk(part.target) if isinstance(n, ast.Name)}
                 statement = self.source.statement(place)
-                if name in names and statement is not None:
+                if name in _expressions.names_in(part.target) and statement is not None:
                     return [Binding(statement, part.iter, True)]
         return []
 
@@ -218,7 +246,5 @@ class Reader:
 
     def _place(self, node: ast.expr, statement: ast.AST) -> Location:
         line = node.lineno if node is statement else getattr(statement, "lineno", node.lineno)
-        text = self.source.file.read_text(encoding="utf-8").splitlines()
-        return Location(
-            file=relative(str(self.source.file)), line=line, source=text[line - 1][:500]
-        )
+        text = self.source.file.read_text(encoding="utf-8").splitlines()[line - 1]
+        return Location(file=relative(str(self.source.file)), line=line, source=text[:500])

@@ -35,6 +35,8 @@ def see_starts(lab: Lab) -> Starts:
         for name, module in model.named_modules()
         if isinstance(module, _LAYERS) and module.weight.requires_grad
     ]
+    plain = {name for name, module in model.named_modules() if isinstance(module, _LAYERS)
+             and type(module).forward.__module__.startswith("torch.")}  # fmt: skip
     cloned = tuple(
         f"{name}." if name else ""
         for name, module in model.named_modules()
@@ -46,7 +48,8 @@ def see_starts(lab: Lab) -> Starts:
               if isinstance(m, nn.Embedding) and m.weight.requires_grad]  # fmt: skip
     copies = _copies([(n, w) for n, w in (*tables, *named) if not n.startswith(cloned)])
     group = symmetric[:1] or (copies[0] if copies else ())
-    scale, drawn = _scales(lab, named)
+    # where a layer computes with its sign, its rank or a mask, size means something else
+    scale, drawn = _scales(lab, [row for row in named if row[0] in plain])
     return Starts(
         scale=scale,
         weights=len(named),

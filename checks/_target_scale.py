@@ -10,8 +10,9 @@ from recipe_check import NotApplicable
 from recipe_check.errors import UserCodeError
 from recipe_check.lineage import ARITHMETIC
 
-from ._blame import target_line
-from ._data_lines import scaled_line
+from ._blame import maker, target_line
+from ._data_lines import scaled_line, validation_line
+from ._input_scale import LEAST_ROWS, has_outlier
 from ._scan import scan
 from .target_scale import Targets
 
@@ -28,7 +29,8 @@ def see_targets(lab: Lab) -> Targets:
     moments = scan(lab).target_moments
     target = term.target.detach().double()
     mean, std = moments.overall if moments.count is not None else (0.0, 0.0)
-    if not _is_plain(lab, target, mean, std):
+    plain = _is_plain(lab, target, mean, std)
+    if not plain:
         mean, std = float(target.mean()), float(target.std(correction=0))
         low, high = float(target.min()), float(target.max())
     else:
@@ -45,7 +47,23 @@ def see_targets(lab: Lab) -> Targets:
         location=target_line(lab, ARITHMETIC)
         or scaled_line(lab, "targets", (low, high))
         or term.location,
+        validation=_validation(lab) if plain else None,
+        validation_location=validation_line(lab, "targets") or maker(lab, "val_data"),
     )
+
+
+def _validation(lab: Lab) -> tuple[float, float] | None:
+    """Mean and deviation of the validation targets; None where there are few, or a few of them
+    make most of the deviation (amounts, incomes)."""
+    if lab.subject.val_loader is None:
+        return None
+    found = scan(lab, validation=True)
+    moments = found.target_moments
+    if moments.count is None or found.rows < LEAST_ROWS:
+        return None
+    if has_outlier(moments) or has_outlier(scan(lab).target_moments):
+        return None
+    return moments.overall
 
 
 def _regression(lab: Lab) -> LossTerm:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 BATCHES = 4
 INITIALISATIONS = 3
 MOST_TERMS = 8
+FAR = 1.5  # times chance, below which nobody asks how it came about
+SAME = 1e-4  # relative: float32, and a small constant beside the norm
 _NO_ZERO = frozenset({"poisson_nll_loss"})  # a level of it is no multiple of another
 
 
@@ -55,6 +57,7 @@ class LossLevel:
     batch: int
     location: Location | None
     broken: Stop | None = None  # the operation that makes a loss which is not finite
+    scaled: bool = False  # scores of normalised weights, times a factor that someone chose
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,7 @@ def _level(
     summed = term.kwargs.get("reduction") == "sum" and _close(float(term.value.sum()), loss)
     axis = 1 if prediction.ndim > 1 else 0
     finite = all(math.isfinite(sample.measured) for sample in samples)
+    far = finite and sum(s.measured for s in samples) > FAR * sum(s.expected for s in samples)
     return LossLevel(
         kind=term.kind,
         samples=samples,
@@ -182,7 +186,30 @@ def _level(
         batch=prediction.shape[0] if prediction.ndim else 1,
         location=maker(lab, "loss") if summed else term.location,
         broken=None if finite else not_finite(lab),
+        scaled=far and term.kind in CLASSIFYING and _is_scale_free(lab, term.kind),
     )
+
+
+def _is_scale_free(lab: Lab, kind: str) -> bool:
+    """Whether the size of the class weights (else the last) does not matter to what enters the
+    loss: cosines, times a factor that is part of the method (64 in ArcFace). Two forward passes,
+    of the alarmed alone."""
+    rig = lab.rig().train()
+    weights = [p for _, p in rig.trainable() if p.ndim > 1]
+    if not weights:
+        return False
+    batch, seen = rig.put(lab.train_batches[0]), list[torch.Tensor]()
+    for _ in range(2):
+        with lab.seeded():
+            terms, _ = _terms(rig, batch)
+        seen += [t.prediction.detach() for t in terms if t.kind == kind][:1]
+        classes = seen[0].shape[1] if seen and seen[0].ndim > 1 else 0
+        heads = [w for w in weights if classes in (w.shape[0], w.shape[-1])]
+        with torch.no_grad():
+            (heads or weights)[-1].mul_(2)
+    if len(seen) < 2 or seen[0].shape != seen[1].shape:
+        return False
+    return float((seen[0] - seen[1]).abs().max()) <= SAME * float(seen[0].abs().max())
 
 
 def _close(one: float, other: float) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.modules import module as registration
 
 from recipe_check import Location
 from recipe_check.lineage import ARITHMETIC, RANDOM, lines_recorded, made_at
@@ -79,33 +80,38 @@ def _line(found: list[tuple[str, Any]]) -> Location | None:
 
 
 def _made_in_forward(lab: Lab) -> list[tuple[str, Location | None]]:
-    """Layers with trainable weights that are made and called during one forward pass."""
+    """Layers with trainable weights that are made and called during one forward pass.
+
+    Made is what gets its weights in it: a loss or a step may call networks of its own, which are
+    copied with the model and are not in it.
+    """
     rig = lab.rig().eval()
     known = {id(module) for module in rig.model.modules()}
+    made: dict[int, nn.Module] = {}
     seen: list[nn.Module] = []
 
+    def gets(module: nn.Module, _name: str, _part: Any) -> None:
+        made[id(module)] = module
+
     def note(module: nn.Module, _args: Any) -> None:
-        if id(module) not in known and any(
+        if id(module) in made.keys() - known and any(
             p.requires_grad and p.ndim > 1 for p in module.parameters()
         ):
             seen.append(module)
 
-    hook = nn.modules.module.register_module_forward_pre_hook(note)
+    hooks = [
+        registration.register_module_parameter_registration_hook(gets),
+        registration.register_module_module_registration_hook(gets),
+        registration.register_module_forward_pre_hook(note),
+    ]
     try:
         with lines_recorded(), rig.looking():
             rig.forward(rig.put(lab.train_batches[0]))
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
     lines = [(module, made_at(module)) for module in seen]
-    fresh = [(m, where) for m, where in lines if where is not None and id(m) not in _before(lab)]
-    return [(f"a {type(module).__name__}", where) for module, where in fresh]
-
-
-def _before(lab: Lab) -> set[int]:
-    """Layers of the user's own objects: a loss may call a network of its own."""
-    parts = lab.subject.original
-    owners = [part for part in (parts.model, parts.loss) if isinstance(part, nn.Module)]
-    return {id(module) for owner in owners for module in owner.modules()}
+    return [(f"a {type(m).__name__}", where) for m, where in lines if where is not None]
 
 
 def _derived(model: nn.Module) -> list[tuple[str, Location | None]]:

@@ -58,7 +58,10 @@ class BatchContract:
     normalisation that does not raise; a feature that is the target itself (correlation of 1 to six
     digits, or one value a class; at least two features and 64 samples); a data set whose `__len__`
     is below half of what it looks up by index, a sampler that reaches less than 5 % of 100 samples
-    or more, three times as many validation as training samples; bytes that wrapped around in torch.
+    or more, three times as many validation as training samples; bytes that wrapped around in torch,
+    or images of 256 levels that are twice as smooth when counted from another level on; a feature
+    that numbers the rows and by which the classes stand in order; an iterator as loader of a loop
+    over epochs; mixup of the inputs alone.
 
     Cost
     ----

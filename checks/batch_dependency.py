@@ -29,6 +29,7 @@ class Dependency:
     has_statistics: bool
     passes: int
     alone_location: Location | None = None  # what treats a single sample differently
+    by_choice: bool = False  # rows reach each other by what is chosen, by no value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +53,14 @@ class BatchDependency:
     Relative to the largest output. fail: an output that was not replaced changes by more than
     1e-5 (adaptive solvers reach 5e-7), or reversing the batch changes the outputs by more than
     1e-3. warn: a single sample gives another output, or another shape, than in the batch; the
-    normalisation keeps no running statistics by choice. Outputs that do not react to their own
-    sample fail, also with slightly moved weights (zero-initialised heads are sound).
+    normalisation keeps no running statistics by choice; samples reach those after them by a choice
+    alone (experts with a capacity), which a small change of a sample leaves as it is. Outputs that
+    do not react to their own sample fail, also with slightly moved weights (zero-initialised heads
+    are sound).
 
     Cost
     ----
-    2·⌈log2 B⌉ forward passes over B = 13 samples and about 4 more; on a leak B + 2 more to draw
+    2·⌈log2 B⌉ forward passes over B = 13 samples and about 4 more; on a leak B + 3 more to draw
     the matrix and to name the line. No backward pass.
 
     Known limits
@@ -132,9 +135,10 @@ class BatchDependency:
         total = len(seen.matrix) * (len(seen.matrix) - 1)
         count = f"{len(pairs)} of {total} pairs" if pairs else f"change {seen.leak:.1e}"
         return Verdict(
-            status=Status.WARN if seen.by_design else Status.FAIL,
+            status=Status.WARN if seen.by_design or seen.by_choice else Status.FAIL,
             message=f"replacing some samples changes the outputs of others ({count}"
-            + (f"), first at {seen.op}" if seen.op else ")"),
+            + (f"), first at {seen.op}" if seen.op else ")")
+            + (": by a choice, such as a capacity that runs out" if seen.by_choice else ""),
             measured=f"{count} leak",
             expected="0",
             causes=_causes(seen),

@@ -22,6 +22,7 @@ class Dropping:
     location: Location | None
     stuck: str = ""  # what keeps a layer out of the mode that was asked for
     idle: tuple[str, ...] = ()  # dropout layers that train() leaves off though weights there train
+    state: Location | None = None  # the line that draws a recurrent layer's first state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,8 @@ class Dropout:
             )
         if seen.idle:
             return _idle(seen)
+        if seen.state is not None and seen.noisy > 0:  # long sequences forget it
+            return _random_state(seen)
         if seen.noisy > self.tolerance:
             return Verdict(
                 status=Status.PASS,
@@ -148,3 +151,16 @@ def _idle(seen: Dropping) -> Verdict:
         location=seen.location,
         fix=Fix(text="switch only what is frozen to eval mode"),
     )  # fmt: skip
+
+
+def _random_state(seen: Dropping) -> Verdict:
+    return Verdict(
+        status=Status.WARN,
+        message="a recurrent layer starts from noise, in evaluation mode too: two passes of one "
+        f"input differ by {seen.noisy:.1e}",
+        measured=f"outputs differ by {seen.noisy:.1e}",
+        expected="a first state of zeros, or a parameter",
+        causes=(Cause(title="the first hidden state is random", state=CauseState.MATCHES),),
+        location=seen.state,
+        fix=Fix(text="start from zeros: torch.zeros, or leave the state out"),
+    )

@@ -28,6 +28,8 @@ class Repeats:
     oversampled: bool = False  # what occurs more than once is one class, drawn again and again
     same_batch: bool = False  # every batch holds the samples of the first
     made: Location | None = None  # the line that makes the training samples
+    windows: tuple[int, int] = (0, 0)  # validation windows, and those that training windows overlap
+    split: Location | None = None  # the line that dealt the samples out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,8 @@ class Duplicates:
     one and a half times the share of training samples that occur there again, or at least 5 where
     what repeats is one class, drawn three times and more each; each worker of a stream yields all
     of it. warn: every batch holds the samples of the first; 5 % of the inputs occur with different
-    labels.
+    labels; half of the validation samples are windows of a series (16 values and more) whose middle
+    eight values stand in a training window.
 
     Cost
     ----
@@ -85,6 +88,7 @@ class Duplicates:
     overlap: float = 0.05  # of the validation samples
     natural: float = 1.5  # times the share of training samples that occur again in the training
     least: int = 5  # validation samples
+    windows: float = 0.5  # of the validation windows; a split by time leaves those at its border
     repeats: int = 2  # copies of every single sample in one reading
     enough: int = 64  # samples, before that says anything
 
@@ -106,6 +110,8 @@ class Duplicates:
             message += ": one class was copied before the split"
         elif (seen.same_batch or self._streams(seen)) and seen.training >= self.enough:
             return self._repeated(seen)
+        elif seen.windows[1] >= max(self.windows * seen.windows[0], self.least):
+            return self._overlapping(seen)
         elif conflict >= self.overlap:
             status, fix = Status.WARN, "check the labels of equal inputs"
             message = f"{seen.conflicts} of {seen.training} inputs occur with different labels"
@@ -117,6 +123,20 @@ class Duplicates:
             fix=Fix(text=fix) if fix else None,
             location=seen.location if fix else None,
             values={"shared": share},
+        )
+
+    def _overlapping(self, seen: Repeats) -> Verdict:
+        """Windows of one recording that were dealt out at random."""
+        every, known = seen.windows
+        return Verdict(
+            status=Status.WARN,
+            message=f"{known} of {every} validation samples overlap with training samples: windows "
+            "of one series were split at random, so validation data were trained on in part",
+            measured=f"{known} of {every} windows overlap",
+            expected="those at the border of the split at most",
+            fix=Fix(text="split the series first, by time or by recording, then cut windows"),
+            location=seen.split,
+            values={"windows": known / max(every, 1)},
         )
 
     def _streams(self, seen: Repeats) -> bool:

@@ -10,6 +10,8 @@ from recipe_check import Cause, CauseState, Fix, Location, Meta, Status, Verdict
 if TYPE_CHECKING:
     from recipe_check import Lab
 
+    from ._moved_axes import Moved
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -22,6 +24,8 @@ class Layout:
     other: float
     location: Location | None
     last: bool = False  # a convolution gets [height, width, channel]
+    moved: Moved | None = None  # a view inside the model that moves an axis
+    width: int = 0  # another row length, at which pictures of one channel are smooth
 
     @property
     def ratio(self) -> float:
@@ -35,7 +39,8 @@ class ImageLayout:
     What it measures
     ----------------
     The roughness of the images that reach the first weights, as [channel, height, width], against
-    the same numbers read as [height, width, channel].
+    the same numbers read as [height, width, channel]; and views inside the model after which an
+    axis stands at another place.
 
     Why it matters
     --------------
@@ -47,7 +52,9 @@ class ImageLayout:
     fail: read as height x width x channel the images are at most half as rough, over at least 8
     images that vary: they are stored in that order. Sound images measure 1.5 to 8 (reading them
     that way makes them rougher), noise measures 1. warn: at most 0.8; a convolution gets squares of
-    as many channels as rows that are three or four numbers wide, and smooth along the channels.
+    as many channels as rows that are three or four numbers wide, and smooth along the channels;
+    images of one channel are at most half as rough from row to row when cut into rows of another
+    length, and at lengths two off that one they are not.
 
     Cost
     ----
@@ -55,7 +62,7 @@ class ImageLayout:
 
     Known limits
     ------------
-    Needs two to four channels; pictures of one channel cannot be scrambled this way.
+    Needs one to four channels.
 
     Example
     -------
@@ -76,7 +83,7 @@ class ImageLayout:
         stage="data",
         title="Pixels are in order",
         fail_title="Pixels are scrambled",
-        cost="0 (shared trace)",
+        cost="1 F",
         after=("batch-contract", "label-range"),
         preset="quick",
     )
@@ -91,6 +98,10 @@ class ImageLayout:
     def judge(self, seen: Layout) -> Verdict:
         if seen.last:
             return _channels_last(seen)
+        if seen.moved is not None and (not seen.shape or seen.ratio > self.suspicious):
+            return _moved(seen.moved)
+        if seen.width:
+            return _cut_elsewhere(seen)
         status = Status.PASS
         if seen.ratio <= self.suspicious:
             status = Status.FAIL if seen.ratio <= self.scrambled else Status.WARN
@@ -133,4 +144,33 @@ def _channels_last(seen: Layout) -> Verdict:
         causes=(Cause(title="channels last in front of a convolution", state=CauseState.MATCHES),),
         fix=Fix(text="use permute(0, 3, 1, 2), and in_channels of the number of colours"),
         location=seen.location,
+    )
+
+
+def _cut_elsewhere(seen: Layout) -> Verdict:
+    return Verdict(
+        status=Status.WARN,
+        message=f"the images are scrambled: cut into rows of {seen.width} pixels, not "
+        f"{seen.shape[3]}, they are {1 / max(seen.ratio, 1e-9):.2g} times smoother",
+        measured=f"rows of {seen.shape[3]}, smooth in rows of {seen.width}",
+        expected="neighbours in the picture are neighbours in the tensor",
+        causes=(Cause(title="resized or reshaped without the rows", state=CauseState.MATCHES),),
+        fix=Fix(text="interpolate images (F.interpolate, cv2.resize); np.resize, reshape and view "
+                "only cut the same numbers into other rows"),
+        location=seen.location,
+        values={"ratio": seen.ratio},
+    )  # fmt: skip
+
+
+def _moved(moved: Moved) -> Verdict:
+    change = f"{moved.before} to {moved.after}"
+    return Verdict(
+        status=Status.WARN,
+        message=f"{moved.op} takes {change}: the axis of {moved.size} is elsewhere, but the "
+        "numbers stay in their order, so that what belonged together no longer does",
+        measured=change,
+        expected="axes moved by transpose or permute",
+        causes=(Cause(title="view or reshape instead of permute", state=CauseState.MATCHES),),
+        fix=Fix(text="move the axis with transpose or permute, then split or merge with reshape"),
+        location=moved.location,
     )

@@ -41,6 +41,7 @@ class Inputs:
     location: Location | None
     reversed: float = 0.0  # validation channels: distance of means, and how the reverse order fits
     swapped: bool = False  # every column has |mean - 1| = deviation
+    twice: Location | None = None  # where the same constants standardise once more
 
     @property
     def size(self) -> float:
@@ -71,7 +72,9 @@ class InputScale:
     or one column of a table varies 20 or 10,000 times less than another; the means of the
     validation images' channels are 0.2 deviations off, but fit (to a quarter of that) in the
     reverse order; |mean - 1| is the deviation in every column (to 3 %, three columns at least
-    whose deviation is not 1): mean and deviation were swapped.
+    whose deviation is not 1; to two standard errors where there are six): mean and deviation were
+    swapped; the source subtracts and divides by the same two constants twice on the way to the
+    inputs, which have not mean 0 and deviation 1.
 
     Cost
     ----
@@ -128,7 +131,7 @@ class InputScale:
             expected="about 0 and 1",
             causes=self._causes(seen) if bad else (),
             fix=Fix(text=fix) if fix else None,
-            location=seen.location if bad else None,
+            location=self._place(seen) if bad else None,
             values={"mean": seen.mean, "std": seen.std},
             details=(_table(seen),),
         )
@@ -151,6 +154,10 @@ class InputScale:
                 "column |mean - 1| is the deviation, as (x - std) / mean makes it",
                 "subtract the mean, and divide by the deviation",
             )
+        if seen.twice is not None:
+            said = f"they have mean {seen.raw_mean:.2g} and standard deviation {seen.raw_std:.2g}"
+            twice = f"the inputs are standardised twice with the same constants: {said}"
+            return Status.WARN, twice, "standardise the inputs once"
         if seen.size > self.largest:
             return Status.WARN, _too_large(seen), _scaling(seen)
         if seen.size < self.smallest:
@@ -168,6 +175,10 @@ class InputScale:
                 "standardise each one by its own mean and deviation",
             )
         return Status.PASS, f"inputs have mean {seen.mean:.2g} and deviation {seen.std:.2g}", ""
+
+    def _place(self, seen: Inputs) -> Location | None:
+        other = self.validation_shift(seen) or seen.reversed >= self.channel_shift or seen.swapped
+        return seen.location if other else seen.twice or seen.location
 
     def validation_shift(self, seen: Inputs) -> tuple[Status, str, str] | None:
         """Status, message and fix where both loaders scale differently."""
@@ -216,11 +227,8 @@ class InputScale:
 
 
 def _too_large(seen: Inputs) -> str:
-    span = f"values from {seen.low:.3g} to {seen.high:.3g}"
-    return (
-        f"the inputs are not scaled: mean {seen.mean:.3g} and standard deviation {seen.std:.3g} "
-        f"reach the first weights ({span})"
-    )
+    size = f"mean {seen.mean:.3g} and standard deviation {seen.std:.3g} reach the first weights"
+    return f"the inputs are not scaled: {size} (values from {seen.low:.3g} to {seen.high:.3g})"
 
 
 def _scaling(seen: Inputs) -> str:

@@ -22,6 +22,23 @@ class Targets:
     output_mean: float
     output_std: float
     location: Location | None  # the last operation on the targets, else the loss call
+    validation: tuple[float, float] | None = None  # mean and deviation of the validation targets
+    validation_location: Location | None = None
+
+    @property
+    def shift(self) -> tuple[float, float]:
+        """How many training deviations the validation mean is away, and the larger deviation over
+        the smaller."""
+        if self.validation is None or not self.std:
+            return 0.0, 1.0
+        mean, std = self.validation
+        ratio = max(std, self.std) / max(min(std, self.std), 1e-12)
+        return abs(mean - self.mean) / self.std, ratio
+
+    @property
+    def smallness(self) -> float:
+        """How much larger the untrained outputs are than the largest target."""
+        return self.output_std / max(abs(self.low), abs(self.high), 1e-300)
 
     @property
     def distance(self) -> float:
@@ -47,7 +64,9 @@ class TargetScale:
     How it decides
     --------------
     warn: the targets' deviation, or the distance of their mean from the mean output, exceeds 10
-    times the size of the outputs (at least 1).
+    times the size of the outputs (at least 1); the untrained outputs are 300 times as large as the
+    largest target (a step of the optimizer is far more than a target then); the validation targets
+    have five times the deviation, or a mean five deviations away (32 of them at least).
 
     Cost
     ----
@@ -84,6 +103,8 @@ class TargetScale:
         preset="quick",
     )
     largest: float = 10.0  # sizes of the outputs (CHECKS: about ten times the output's scale)
+    smallest: float = 300.0  # times smaller than the outputs; steps of Adam are about 1e-3 of these
+    apart: float = 5.0  # training deviations, or times the deviation: other units
 
     def measure(self, lab: Lab) -> Targets:
         from ._target_scale import see_targets
@@ -91,23 +112,46 @@ class TargetScale:
         return see_targets(lab)
 
     def judge(self, seen: Targets) -> Verdict:
-        bad = seen.distance > self.largest
+        message, fix, location = self._decide(seen)
         text = f"targets have mean {seen.mean:.4g} and standard deviation {seen.std:.4g}"
-        outputs = f"outputs {seen.output_mean:.3g} and {seen.output_std:.3g}"
         return Verdict(
-            status=Status.WARN if bad else Status.PASS,
-            message=f"{text}, the untrained {outputs}: {seen.distance:.3g} times their size away"
-            if bad
-            else text,
+            status=Status.WARN if message else Status.PASS,
+            message=message or text,
             measured=f"mean {seen.mean:.4g}, deviation {seen.std:.4g}",
             expected=f"within {self.largest:g} output sizes",
-            fix=Fix(text=f"standardise the targets: (y - {seen.mean:.4g}) / {seen.std:.4g}")
-            if bad
-            else None,
-            location=seen.location if bad else None,
+            fix=Fix(text=fix) if message else None,
+            location=location if message else None,
             values={"mean": seen.mean, "std": seen.std, "distance": seen.distance},
             details=(_table(seen),),
         )
+
+    def _decide(self, seen: Targets) -> tuple[str, str, Location | None]:
+        """Message, fix and line; no message where nothing is wrong."""
+        text = f"targets have mean {seen.mean:.4g} and standard deviation {seen.std:.4g}"
+        outputs = f"outputs {seen.output_mean:.3g} and {seen.output_std:.3g}"
+        fix = f"standardise the targets: (y - {seen.mean:.4g}) / {seen.std:.4g}"
+        shift, ratio = seen.shift
+        if seen.validation is not None and max(shift, ratio) > self.apart:
+            return (
+                f"validation targets are scaled differently: mean {seen.validation[0]:.4g} and "
+                f"deviation {seen.validation[1]:.4g}, training {seen.mean:.4g} and {seen.std:.4g}",
+                "apply the training targets' scaling to the validation targets, too",
+                seen.validation_location,
+            )
+        if seen.distance > self.largest:
+            return (
+                f"{text}, the untrained {outputs}: {seen.distance:.3g} times their size away",
+                fix,
+                seen.location,
+            )
+        if seen.std and seen.smallness > self.smallest:
+            return (
+                f"{text}, the untrained {outputs}: the targets are {seen.smallness:.3g} times "
+                "smaller, and every step overshoots them",
+                fix,
+                seen.location,
+            )
+        return "", "", None
 
 
 def _table(seen: Targets) -> Table:

@@ -19,6 +19,7 @@ class Future:
     op: str
     location: Location | None
     copies: bool = False  # the target is the input itself
+    back: int = 0  # places by which the target lags behind the input
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +39,8 @@ class TimeDependency:
     How it decides
     --------------
     fail: an output changes by more than 1e-5 (relative) when only later tokens change. warn:
-    the target of a causal model is its input, unshifted: copying solves it. skip: the target is
-    not the input shifted by one.
+    the target of a causal model is its input, unshifted, or an earlier token of it: copying solves
+    it. skip: the target is not the input shifted by one.
 
     Cost
     ----
@@ -81,6 +82,8 @@ class TimeDependency:
     def judge(self, seen: Future) -> Verdict:
         if seen.copies:
             return _copying(seen)
+        if seen.back:
+            return _looking_back(seen)
         leaks = seen.change > self.tolerance
         where = f", first at {seen.op}" if seen.op else ""
         return Verdict(
@@ -106,6 +109,19 @@ def _copying(seen: Future) -> Verdict:
         measured="target = input",
         expected="target = input shifted by one",
         causes=(Cause(title="the target is not shifted", state=CauseState.MATCHES),),
+        fix=Fix(text="predict the next token: x = tokens[:, :-1], y = tokens[:, 1:]"),
+        location=seen.location,
+    )
+
+
+def _looking_back(seen: Future) -> Verdict:
+    return Verdict(
+        status=Status.WARN,
+        message=f"each target is the input token {seen.back} place{'s' * (seen.back > 1)} earlier: "
+        "the targets are shifted the wrong way, and copying a past token solves the task",
+        measured=f"target = input {seen.back} back",
+        expected="target = input shifted by one",
+        causes=(Cause(title="the target is shifted the wrong way", state=CauseState.MATCHES),),
         fix=Fix(text="predict the next token: x = tokens[:, :-1], y = tokens[:, 1:]"),
         location=seen.location,
     )

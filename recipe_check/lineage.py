@@ -44,6 +44,8 @@ RANDOM = frozenset({"randn", "randn_like", "rand", "rand_like", "normal", "berno
 REORDERING = frozenset({"index", "index_select", "take", "gather", "flip", "roll", "sort",
                         "randperm", "argsort"})  # fmt: skip
 
+_LOOKED_AT = frozenset({"slice", "index", "select", "unbind", "long", "int", "float", "to", "type",
+                        "view", "reshape", "squeeze", "unsqueeze"})  # fmt: skip
 
 _SMALL = (torch.uint8, torch.int8, torch.int16)
 _WIDE = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
@@ -119,6 +121,23 @@ def wrapped_at(tensor: torch.Tensor | None) -> Location | None:
     start = _steps.get(tensor) if isinstance(tensor, torch.Tensor) else None
     found = start.back() if start is not None else ()
     return next((s.location for s in found if s.wrapped and s.location is not None), None)
+
+
+def drawn_apart(inputs: torch.Tensor, target: torch.Tensor) -> Location | None:
+    """The line that drew the target, where it is nothing but random numbers, and the inputs come
+    from others alone: data that hold the place of real ones."""
+    if inputs not in _steps or target not in _steps:
+        return None
+    own, others = list(_steps[target].back()), list(_steps[inputs].back())
+    roots = [step for step in (*own, *others) if not step.parents]
+    pure = all(step.op in RANDOM | _LOOKED_AT for step in own)
+    if (
+        not pure
+        or any(step.op not in RANDOM for step in roots)
+        or set(map(id, own)) & set(map(id, others))
+    ):
+        return None
+    return next((step.location for step in own if step.op in RANDOM), None)
 
 
 @contextmanager

@@ -80,7 +80,7 @@ class Rig:
         self.model.train()
         normalising = [m for m in self.model.modules() if m.training and has_statistics(m)]
         self.model.eval()
-        for module in normalising:
+        for module in normalising + [m for m in self.model.modules() if _caches_in_eval(m)]:
             module.training = True
         for module in self.model.modules():
             if isinstance(module, nn.RNNBase):  # cuDNN differentiates these in train mode only
@@ -281,6 +281,13 @@ def _convert(module: nn.Module, change: Callable[[torch.Tensor], torch.Tensor]) 
     """Replaces every parameter and buffer in place, as `module.double()` does."""
     apply: Callable[..., Any] = module._apply
     apply(change)
+
+
+def _caches_in_eval(module: nn.Module) -> bool:
+    """A train() of its own over weights of its own: LeViT and its kin look their attention biases
+    up once in evaluation mode and keep them, so that no gradient reaches the weights."""
+    overrides = type(module).train is not nn.Module.train
+    return overrides and any(True for _ in module.parameters(recurse=False))
 
 
 def has_statistics(module: nn.Module) -> bool:

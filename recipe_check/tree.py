@@ -89,10 +89,17 @@ def replace_leaves(tree: Any, changed: Mapping[int, torch.Tensor]) -> Any:
 
 def equal(one: Any, other: Any) -> bool:
     """Whether two trees hold the same tensors, bit for bit (NaN equals NaN)."""
-    pairs = list(zip(leaves(one), leaves(other), strict=False))
-    return all(
-        a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all()) for a, b in pairs
-    )
+    pairs = zip(leaves(one), leaves(other), strict=False)
+    return all(a.shape == b.shape and _same(dense(a), dense(b)) for a, b in pairs)
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+def dense(leaf: torch.Tensor) -> torch.Tensor:
+    """The tensor itself, or what a sparse one stands for."""
+    return leaf if leaf.layout is torch.strided else leaf.to_dense()
 
 
 def to_device(tree: Any, device: torch.device) -> Any:

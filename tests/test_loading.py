@@ -44,6 +44,9 @@ CONVENTIONS = {
     "factories": "def make_model(): return Small()\ndef make_loader(): return feed()\n"
     "def make_loss(): return nn.CrossEntropyLoss()\n"
     "def make_optimizer(params): return torch.optim.Adam(params, lr=0.01)",
+    "loss-module-of-any-name": "class Weighed(nn.Module):\n"
+    "    def forward(self, out, y): return nn.functional.cross_entropy(out, y)\n"
+    "def make_model(): return Small()\ntrain_loader = feed(); loss_fn = Weighed()",
     "callables-under-names": "model = Small\ntrain_loader = feed\nloss_fn = nn.CrossEntropyLoss",
     "recipe": "def recipe():\n"
     "    return dict(model=Small(), data=feed(), loss_fn=nn.CrossEntropyLoss())",

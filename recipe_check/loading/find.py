@@ -39,9 +39,11 @@ def find_model(namespace: Mapping[str, Any], module: ModuleType) -> Candidate:
     named = by_name(namespace, "model")
     if named is not None and (is_model(named.value) or can_call_bare(named.value)):
         return named
+    loss = by_name(namespace, "loss")
+    judge = loss.value if loss is not None else None  # a module of any class name
     instances = _distinct(
         [Candidate(v, n, "the only module") for n, v in namespace.items()
-         if isinstance(v, nn.Module) and is_model(v)]
+         if isinstance(v, nn.Module) and is_model(v) and v is not judge]
     )  # fmt: skip
     wrapped = {id(unwrap(c.value)) for c in instances
                if unwrap(c.value) is not c.value}  # fmt: skip
@@ -56,7 +58,10 @@ def find_model(namespace: Mapping[str, Any], module: ModuleType) -> Candidate:
     classes = [
         Candidate(v, n, f"the only model class, `{n}()`")
         for n, v in namespace.items()
-        if inspect.isclass(v) and is_model(v) and v.__module__ == module.__name__
+        if inspect.isclass(v)
+        and is_model(v)
+        and v.__module__ == module.__name__
+        and type(judge) is not v
     ]
     if len(classes) == 1:
         return classes[0]

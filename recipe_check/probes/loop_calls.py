@@ -107,6 +107,19 @@ def _numbers(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, int]]:
                 yield str(flag).lstrip("-").replace("-", "_"), values[0].value
 
 
+def methods(trees: Sequence[ast.Module]) -> frozenset[str]:
+    """Names of functions that stand in a class."""
+    kinds = [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
+    return frozenset(p.name for kind in kinds for p in kind.body if isinstance(p, ast.FunctionDef))
+
+
+def imported(trees: Sequence[ast.Module]) -> frozenset[str]:
+    """Names that are imported, and so may stand for a module with functions of the user's."""
+    nodes = [n for tree in trees for n in ast.walk(tree)]
+    names = [a for n in nodes if isinstance(n, ast.Import | ast.ImportFrom) for a in n.names]
+    return frozenset((name.asname or name.name).split(".")[0] for name in names)
+
+
 def classify(
     node: ast.Call, bound: Mapping[str, ast.expr], names: Names
 ) -> tuple[str, str]:  # fmt: skip

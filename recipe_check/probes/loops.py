@@ -19,6 +19,8 @@ from recipe_check.probes.loop_calls import (
     bindings,
     classify,
     defaults,
+    imported,
+    methods,
     text_of,
     without_graph,
 )
@@ -90,6 +92,8 @@ class Reader:
 
     names: Names
     functions: dict[str, tuple[Path, ast.FunctionDef]] = field(default_factory=dict)
+    methods: frozenset[str] = frozenset()  # those of them that stand in a class
+    imported: frozenset[str] = frozenset()  # names that may stand for a module
 
     def statements(self, body: Sequence[ast.stmt], scope: _Scope) -> list[Event | Loop]:
         found: list[Event | Loop] = []
@@ -115,6 +119,8 @@ class Reader:
             return found + self.statements(node.body, inner)
         if isinstance(node, ast.Try):
             return self.statements([*node.body, *node.orelse, *node.finalbody], scope)
+        if isinstance(node, ast.Expr) and getattr(node.value, "attr", "") == "backward":
+            return [self._event("backward", ast.unparse(node.value)[:-9], node.value, scope)]
         return self._expression(node, scope) + self._assigned(node, scope)
 
     def _assigned(self, node: ast.stmt, scope: _Scope) -> list[Event | Loop]:
@@ -138,9 +144,7 @@ class Reader:
 
     def _expression(self, node: ast.AST, scope: _Scope) -> list[Event | Loop]:
         """Calls in the order in which they are made: arguments first."""
-        found: list[Event | Loop] = []
-        for child in ast.iter_child_nodes(node):
-            found += self._expression(child, scope)
+        found = [e for part in ast.iter_child_nodes(node) for e in self._expression(part, scope)]
         if isinstance(node, ast.Call):
             found += self._call(node, scope)
         return found
@@ -149,7 +153,7 @@ class Reader:
         kind, owner = classify(node, scope.bound, self.names)
         event = [self._event(kind, owner, node, scope)] if kind else []
         name = node.func.attr if isinstance(node.func, ast.Attribute) else text_of(node.func, {})
-        follow = self.functions.get(name)
+        follow = self.functions.get(name) if self._may_mean(node.func, name) else None
         closures = [a.id for a in node.args if isinstance(a, ast.Name) and a.id in self.functions]
         if follow is None and kind == "step" and closures:
             follow, name = self.functions[closures[0]], closures[0]
@@ -162,6 +166,13 @@ class Reader:
         if _initialises(name) and node.args:
             event.append(self._event("reset", text_of(node.args[0], scope.bound), node, scope))
         return [*event, *self.statements(function.body, inner)]
+
+    def _may_mean(self, called: ast.expr, name: str) -> bool:
+        """Whether a call can be one of the user's function: `student.train()` is no call of their
+        `train(model, loader)`."""
+        if not isinstance(called, ast.Attribute) or name in self.methods:
+            return True
+        return ast.unparse(called.value).split(".")[0] in self.imported
 
     def _event(self, kind: str, owner: str, node: ast.expr | ast.stmt, scope: _Scope) -> Event:
         line, column = node.lineno, node.col_offset + 1
@@ -200,6 +211,7 @@ def read_training(files: Sequence[Path]) -> list[Training]:
     ]
     names = [name for name, _, _ in defined]
     reader.functions = {n: (f, node) for n, f, node in defined if names.count(n) == 1}
+    reader.methods, reader.imported = methods(list(trees.values())), imported(list(trees.values()))
     found = _trainings(reader.statements(trees[files[0]].body, _Scope(files[0], {})), None)
     if not found:
         for _, file, node in defined:

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from recipe_check import tree
 from recipe_check.batches import LABEL_KEYS, forward_parameters
 from recipe_check.lab import random_states, set_random_states
+from recipe_check.probes.memory import Memory
 from recipe_check.probes.rerun import Wanted
 from recipe_check.probes.rerun_gradients import ReplacedSteps
 
@@ -31,6 +32,7 @@ class Holding:
         self._random: tuple[Any, ...] = ()
         self._prints: list[str] = []
         self._now: list[str] = []
+        self._memories: dict[int, Memory] = {}
 
     @property
     def is_alike(self) -> bool:
@@ -58,6 +60,8 @@ class Holding:
         named = {k: v for k, v in kwargs.items() if k not in LABEL_KEYS}
         if self.wanted.hold == "batch":
             self._now += [_print(leaf) for leaf in tree.leaves([args, named])]
+            if id(module) not in self._memories:
+                self._memories[id(module)] = Memory(module)
         computed = any(leaf.requires_grad for leaf in tree.leaves([args, named]))
         if self.wanted.hold != "inputs" or computed:
             return args, kwargs
@@ -87,7 +91,10 @@ class Holding:
             self._replaced.end(optimizer)
 
     def next_step(self) -> None:
-        """A step is over."""
+        """A step is over. What the model itself remembers is held, too: a queue of negatives would
+        fill with the one batch."""
+        for memory in self._memories.values():
+            memory.put_back()
         if self._now:
             self._prints.append(" ".join(self._now))
         self._now = []

@@ -165,9 +165,12 @@ class Log:
         if self._has_stepped:
             return
         now = self.parameters.prints()
-        if any(self._weights.get(key, value) != value for key, value in now.items()):
+        moved = [key for key, value in now.items() if self._weights.get(key, value) != value]
+        if moved:
             self.parameters.keep_norms(self._left)
-            self._add("update", stale=next(iter(self._stale.values()), None))
+            # data that ask for a gradient keep it, and no step uses it
+            stale = [self._stale[key] for key in moved if key in self._stale]
+            self._add("update", stale=stale[0] if stale else None)
             self._used, self._stale = dict(self._left), {}
             self._advance()
         self._weights = now
@@ -200,7 +203,8 @@ class Log:
     # -- optimizers and schedulers ---------------------------------------------------------------
 
     def begin_step(self, optimizer: Any, *, bound: bool) -> None:
-        """Before an optimizer's step."""
+        """Before an optimizer's step; what a closure changes from here on, it changes."""
+        self._has_stepped = True
         if not self.detailed:
             return
         self.parameters.refresh()
@@ -220,7 +224,6 @@ class Log:
 
     def end_step(self, optimizer: Any) -> None:
         """After it: its gradients have been used."""
-        self._has_stepped = True
         now = self.parameters.norms() if self.detailed else {}
         for parameter in Parameters.held_by(optimizer):
             self._used[id(parameter)] = now.get(id(parameter))

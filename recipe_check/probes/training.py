@@ -31,6 +31,7 @@ class Fit:
     rate: float
     noise_seed: int | None = 0  # None: fresh noise at every step
     losses: list[float] = field(default_factory=list)
+    after_step: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         parameters = [p for _, p in self.rig.trainable()]
@@ -55,6 +56,8 @@ class Fit:
             densify(self.optimizer)
             self.rig.meter.steps += 1
             self.optimizer.step()
+            if self.after_step is not None:
+                self.after_step()
             found.append(loss.detach())
         self._zero()  # other runs take turns with this one: one set of gradients in memory
         values = [float(v) for v in torch.stack(found).double().tolist()]

@@ -272,3 +272,30 @@ def test_a_batch_that_must_be_sorted_is_no_error(lab_for) -> None:
     ]
     with pytest.raises(NotApplicable, match="exchanged samples"):
         BatchDependency().measure(lab_for(made(Sorted), batches, nn.CrossEntropyLoss()))
+
+
+class Decoder(nn.Module):
+    """Sound: it takes its labels as inputs, too, one step behind, and returns its own loss."""
+
+    def __init__(self):
+        super().__init__()
+        self.source, self.before = nn.Embedding(9, 16), nn.Embedding(9, 16)
+        self.head = nn.Linear(16, 9)
+
+    def forward(self, input_ids, labels):
+        behind = nn.functional.pad(labels[:, :-1], (1, 0))
+        logits = self.head(torch.tanh(self.source(input_ids).mean(1, True) + self.before(behind)))
+        return {"loss": nn.functional.cross_entropy(logits.mT, labels), "logits": logits}
+
+
+class LateDecoder(Decoder):
+    def forward(self, input_ids, labels):
+        return super().forward(input_ids, labels.roll(1, 0))  # BUG
+
+
+@pytest.mark.parametrize(("kind", "status"), [(Decoder, Status.PASS), (LateDecoder, Status.FAIL)])
+def test_labels_that_the_model_takes_belong_to_their_sample(lab_for, kind, status) -> None:
+    batches = [{"input_ids": torch.randint(9, (12, 5)), "labels": torch.randint(9, (12, 5))}
+               for _ in range(2)]  # fmt: skip
+    check = BatchDependency()
+    assert check.judge(check.measure(lab_for(made(kind), batches))).status is status

@@ -244,3 +244,69 @@ TRAPS = {
 def test_traps_pass(lab_for, tmp_path, text) -> None:
     verdict = read(lab_for, tmp_path, text)
     assert verdict.status is Status.PASS, verdict.message
+
+
+HAND = (
+    "for epoch in range(5):\n    for x, y in loader:\n        model.zero_grad()\n"
+    "        loss = loss_fn(model(x), y)\n        loss.backward()\n"
+    "        with torch.no_grad():\n            for p in model.parameters():\n"
+    "                p -= 0.1 * p.grad\n"
+)
+ACCUMULATED = (
+    HEAD + "def run():\n    optimizer.zero_grad()\n    for i, (x, y) in enumerate(loader):\n"
+    "        (loss_fn(model(x), y) / 4).backward()\n        if (i + 1) % 4 == 0:\n"
+    "            optimizer.step()\n            optimizer.zero_grad()\n"
+    "for epoch in range(5):\n    run()\n"
+)
+ITERATED = EPOCHS.replace("for epoch", "batches = iter(loader)\nfor epoch").replace(
+    "in loader", "in batches"
+)
+UNSCALED = SCALED.replace("scaler.step(optimizer)", "optimizer.step()").replace(
+    "        scaler.update()\n", ""
+).replace("        nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n", "")  # fmt: skip
+AVERAGED = (
+    EPOCHS.replace("for epoch", "ema = copy.deepcopy(model)\nfor epoch", 1).replace(
+        "loss_fn(model(x)", "loss_fn(ema(x)"
+    )
+    + "        for e, p in zip(ema.parameters(), model.parameters()):\n"
+    "            e.lerp_(p, 0.1)\n"
+)
+# the loop with the slip, its status, words of the message, and what takes the slip out
+REACH = {
+    "backward-named": (EPOCHS.replace("loss.backward()", "loss.backward"), Status.FAIL,
+                       "without parentheses", ("loss.backward", "loss.backward()")),
+    "never-holds": (ACCUMULATED.replace("(i + 1) % 4 == 0", "i % 4 == 4"), Status.FAIL,
+                    "never holds", ("i % 4 == 4", "i % 4 == 3")),
+    "cleared-once": (ACCUMULATED.replace("            optimizer.zero_grad()\n", ""), Status.FAIL,
+                     "only once an epoch", ("(i + 1) % 4 == 0", "(i + 1) % len(loader) == 0")),
+    "break": (EPOCHS + "        break\n", Status.WARN, "after the first",
+              ("        break\n", "        if loss < 0.1:\n            break\n")),
+    "exhausted": (ITERATED, Status.FAIL, "is made once", ("in batches", "in loader")),
+    "schedule-on-top": (
+        EPOCHS.replace("    model.train()", "    scheduler.step()\n    model.train()"),
+        Status.WARN, "at the top of every epoch", ("    scheduler.step()\n", ""),
+    ),
+    "rebound": (HAND.replace("p -= 0.1 * p.grad", "p = p - 0.1 * p.grad"), Status.FAIL,
+                "makes a new tensor", ("p = p - 0.1 * p.grad", "p -= 0.1 * p.grad")),
+    "climbs": (HAND.replace("-=", "+="), Status.WARN, "the loss rises", ("+=", "-=")),
+    "scaled": (UNSCALED, Status.FAIL, "multiplied by the loss scale",
+               ("optimizer.step()", "scaler.step(optimizer); scaler.update()")),
+    "average-trained": (AVERAGED, Status.FAIL, "`ema` is a copy",
+                        ("loss_fn(ema(x)", "loss_fn(model(x)")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REACH.values(), ids=REACH)
+def test_what_is_never_reached_or_changed(lab_for, tmp_path, case) -> None:
+    text, status, words, (wrong, right) = case
+    verdict = read(lab_for, tmp_path, text)
+    assert verdict.status is status, verdict.message
+    assert words in verdict.message
+    assert wrong in text
+    sound = read(lab_for, tmp_path, text.replace(wrong, right))
+    assert sound.status is Status.PASS, sound.message
+
+
+def test_an_ascent_that_is_meant_is_left_alone(lab_for, tmp_path) -> None:
+    meant = HAND.replace("-=", "+=").replace("loss = loss_fn", "loss = -loss_fn")
+    assert read(lab_for, tmp_path, meant).status is Status.PASS

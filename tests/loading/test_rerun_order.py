@@ -187,8 +187,24 @@ for epoch in range(3):
             {then}
         {after}
 """
+CLOSURE = """
+opt = torch.optim.LBFGS(net.parameters(), max_iter=4, line_search_fn="strong_wolfe")
+points = torch.linspace(0, 1, 80).view(10, 8).requires_grad_()
+def closure():
+    opt.zero_grad()
+    out = net(points)
+    slope = torch.autograd.grad(out.sum(), points, create_graph=True)[0]
+    loss = (out - 1).square().mean() + slope.square().mean()
+    loss.backward()
+    return loss
+for step in range(8):
+    opt.step(closure)
+"""
 # sound, and each of them strange in its own way
 SOUND = {
+    "data-with-gradients-in-a-closure": CLOSURE,
+    "data-with-gradients-by-hand": MANUAL.replace(
+        "for x, y in loader:", "for x, y in [(X[:8].requires_grad_(), Y[:8])] * 8:"),
     "usual": LOOP,
     "set-to-zero": replaced((ZERO, "opt.zero_grad(set_to_none=False)")),
     "cleared-by-the-model": replaced((ZERO, "net.zero_grad()")),
