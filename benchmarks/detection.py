@@ -22,7 +22,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from recipe_check.results import CauseState, Report, Result, Status, decode
+from recipe_check.results import Result
+from recipe_check.run_report import Report, decode
+from recipe_check.values import CauseState, Status
 
 CORPUS = Path(__file__).parent / "corpus"
 RESULTS = Path(__file__).parent / "RESULTS.md"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from recipe_check.results import Report, decode
+from recipe_check.run_report import Report, decode
 
 CORPUS = Path(__file__).parent / "corpus"
 

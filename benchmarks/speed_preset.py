@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.speed_timing import ratio, shown, table
 from recipe_check.preset_costs import in_steps
-from recipe_check.results import Report, decode
+from recipe_check.run_report import Report, decode
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("CNN at 32 px", "transformer encoder", "GPT, 10 M", "ResNet-18 at 64 px")

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from benchmarks.speed_timing import alternate, ratio, shown, table
-from recipe_check.results import decode
+from recipe_check.run_report import decode
 
 DIGITS = Path(__file__).parent.parent / "examples" / "digits_cnn.py"
 COMMAND = (sys.executable, "-m", "recipe_check")

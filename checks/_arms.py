@@ -14,8 +14,8 @@ from recipe_check import NotApplicable, tree
 from recipe_check.errors import UserCodeError
 from recipe_check.lab import seed_everything
 from recipe_check.lineage import REORDERING
+from recipe_check.module_kinds import has_statistics
 from recipe_check.probes.training import Fit, held_losses
-from recipe_check.rig import has_statistics
 
 from ._arm_values import Arm, Arms, Round
 from ._balance import takes_labels

@@ -13,7 +13,7 @@ from torch import nn
 from recipe_check import Location, tree
 from recipe_check.errors import UserCodeError
 from recipe_check.probes.watch import Watch, op_name
-from recipe_check.rig import logits_of
+from recipe_check.returned import logits_of
 from recipe_check.userframes import caller_location
 
 from .loss_contract import Breach

@@ -16,7 +16,7 @@ from .loss_contract import Breach
 
 if TYPE_CHECKING:
     from recipe_check import Lab
-    from recipe_check.results import Location
+    from recipe_check.values import Location
 
 LEAST = 8  # labels, before their kind is told from their values
 SLACK = 1e-4  # of a probability: rounding

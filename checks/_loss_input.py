@@ -11,8 +11,8 @@ import torch
 
 from recipe_check.lab import seed_everything
 from recipe_check.probes.watch import LossObserver, LossTerm, Watch, op_name
-from recipe_check.results import Location
 from recipe_check.userframes import caller_location
+from recipe_check.values import Location
 
 if TYPE_CHECKING:
     from recipe_check import Lab

@@ -16,7 +16,7 @@ from recipe_check.errors import UserCodeError
 from recipe_check.lab import seed_everything
 from recipe_check.probes.loops import user_files
 from recipe_check.probes.watch import Watch
-from recipe_check.rig import logits_of, scalar
+from recipe_check.returned import logits_of, scalar
 from recipe_check.userframes import relative
 
 from ._loss_batches import repeated

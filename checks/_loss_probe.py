@@ -11,7 +11,7 @@ import torch
 from recipe_check import tree
 from recipe_check.errors import UserCodeError
 from recipe_check.lab import seed_everything
-from recipe_check.rig import logits_of, scalar
+from recipe_check.returned import logits_of, scalar
 
 if TYPE_CHECKING:
     from recipe_check import Lab, Rig

@@ -11,7 +11,7 @@ import torch
 
 from recipe_check import batches, tree
 from recipe_check.probes.watch import LossObserver, LossTerm, Watch
-from recipe_check.results import Location
+from recipe_check.values import Location
 
 from ._blame import maker
 from ._chance import CLASSIFYING, best_constant, flat_loss, uninformative

@@ -6,26 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from recipe_check.api import Check, Meta
+from recipe_check.details import Bars, Histogram, Images, Line, Mark, Matrix, Series, Table, thin
 from recipe_check.errors import NotApplicable
 from recipe_check.marks import recipe, suppress
-from recipe_check.results import (
-    Bars,
-    Cause,
-    CauseState,
-    Fix,
-    Histogram,
-    Images,
-    Line,
-    Location,
-    Mark,
-    Matrix,
-    Result,
-    Series,
-    Status,
-    Table,
-    Verdict,
-    thin,
-)
+from recipe_check.results import Result, Verdict
+from recipe_check.values import Cause, CauseState, Fix, Location, Status
 
 if TYPE_CHECKING:
     from recipe_check.lab import Lab

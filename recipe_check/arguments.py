@@ -18,7 +18,7 @@ from recipe_check.errors import UsageError
 from recipe_check.loading.assemble import Assembler
 from recipe_check.loading.names import can_call_bare
 from recipe_check.request import LoadRequest
-from recipe_check.results import Found
+from recipe_check.run_report import Found
 from recipe_check.subject import Subject
 from recipe_check.userframes import is_user_file
 

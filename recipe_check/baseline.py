@@ -15,8 +15,10 @@ import msgspec
 from recipe_check.errors import UsageError
 from recipe_check.files import write_whole
 from recipe_check.marks import LEAST_REASON
-from recipe_check.results import Report, Result, Status, Suppression, encode
+from recipe_check.results import Result, Suppression
+from recipe_check.run_report import Report, encode
 from recipe_check.saved import read_report
+from recipe_check.values import Status
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from recipe_check.request import split_target
-from recipe_check.results import Report
+from recipe_check.run_report import Report
 
 SECONDS = 3.0  # a repository that answers later is not asked for
 

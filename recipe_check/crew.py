@@ -19,7 +19,7 @@ from recipe_check.errors import LoadError, RecipeCheckError
 from recipe_check.output_log import OutputLog
 from recipe_check.ranks import RankLost
 from recipe_check.request import CheckRequest, LoadRequest
-from recipe_check.results import to_plain
+from recipe_check.values import to_plain
 
 SHARE = 0.6  # of a check's time-out is spent waiting for another rank, so that it can be named
 JOIN = 90.0  # seconds for torch to be imported and all ranks to be reached

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recipe_check.baseline import by_fingerprint, is_new
-from recipe_check.results import Report, Result, Status
+from recipe_check.results import Result
+from recipe_check.run_report import Report
+from recipe_check.values import Status
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,10 @@ from recipe_check.output_log import OutputLog
 from recipe_check.policy import OUT_OF_TIME
 from recipe_check.privacy import discreet
 from recipe_check.request import LoadRequest
-from recipe_check.results import (
-    Cost,
-    Expense,
-    Result,
-    Status,
-    Summary,
-    Verdict,
-    from_plain,
-    to_plain,
-)
+from recipe_check.results import Cost, Result, Verdict
+from recipe_check.run_report import Expense, Summary
 from recipe_check.runner import as_result, skipped
+from recipe_check.values import Status, from_plain, to_plain
 
 DEATHS = 3  # after so many in a row the rest is not tried
 SUMMARY_SECONDS = 30.0

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 
 from recipe_check.lab import Lab
-from recipe_check.results import Expense
+from recipe_check.run_report import Expense
 
 REPEATS = 5  # steps after one to warm up
 MOST_SECONDS = 2.0  # no further step is begun after this long

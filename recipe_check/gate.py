@@ -9,7 +9,8 @@ from datetime import date
 from recipe_check.baseline import Baseline
 from recipe_check.choice import Choice
 from recipe_check.policy import stale, suppressed
-from recipe_check.results import Result, Target
+from recipe_check.results import Result
+from recipe_check.run_report import Target
 from recipe_check.suppressions import declared_for, of_no_check, unmatched
 
 

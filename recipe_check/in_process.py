@@ -11,7 +11,8 @@ from recipe_check.jobs import Job, Loaded
 from recipe_check.lab import Lab
 from recipe_check.machine import environment
 from recipe_check.placement import run_with_room
-from recipe_check.results import Expense, Result, Summary
+from recipe_check.results import Result
+from recipe_check.run_report import Expense, Summary
 from recipe_check.runner import skipped
 from recipe_check.summary import describe, inputs, layers
 from recipe_check.surroundings import preserved

@@ -8,7 +8,8 @@ from typing import Any
 
 from recipe_check.api import Check
 from recipe_check.request import CheckRequest
-from recipe_check.results import Target, from_plain
+from recipe_check.run_report import Target
+from recipe_check.values import from_plain
 
 
 @dataclass(frozen=True)

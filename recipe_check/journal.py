@@ -12,7 +12,8 @@ from types import TracebackType
 import click
 
 from recipe_check.errors import LoadError
-from recipe_check.results import Result, to_plain
+from recipe_check.results import Result
+from recipe_check.values import to_plain
 
 
 class Journal:

@@ -14,9 +14,10 @@ import torch
 from recipe_check import tree
 from recipe_check.advice import advice_for
 from recipe_check.errors import LoadError, UserCodeError
+from recipe_check.meter import Meter
 from recipe_check.reading import first_rows, read_parts, rows_of
 from recipe_check.results import Cost
-from recipe_check.rig import Meter, Rig
+from recipe_check.rig import Rig
 from recipe_check.subject import Subject
 
 if TYPE_CHECKING:

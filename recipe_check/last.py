@@ -11,7 +11,8 @@ import msgspec
 
 from recipe_check.errors import UsageError
 from recipe_check.files import write_whole
-from recipe_check.results import Result, Status
+from recipe_check.results import Result
+from recipe_check.values import Status
 
 FOLDER = ".recipe-check-cache"
 

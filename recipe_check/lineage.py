@@ -20,8 +20,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader
 from torch.utils.weak import WeakIdKeyDictionary, WeakTensorKeyDictionary
 
-from recipe_check.results import Location
 from recipe_check.userframes import caller_location
+from recipe_check.values import Location
 
 MOST_STEPS = 20_000  # operations that are noted; then loading goes on without
 DEEPEST = 400  # steps that are followed back

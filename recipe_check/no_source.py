@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from recipe_check.errors import RecipeCheckError
-from recipe_check.results import Value, from_plain, to_plain
+from recipe_check.values import Value, from_plain, to_plain
 
 T = TypeVar("T", bound=Value)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from recipe_check.errors import RecipeCheckError, UsageError
 from recipe_check.files import write_whole
 from recipe_check.plugins import report_writers, suggestion
-from recipe_check.results import Report
+from recipe_check.run_report import Report
 
 
 class Problems:

@@ -11,8 +11,9 @@ import torch
 
 from recipe_check.lab import Lab
 from recipe_check.reading import rows_of
-from recipe_check.results import Result, Status
+from recipe_check.results import Result
 from recipe_check.runner import run_check
+from recipe_check.values import Status
 
 if TYPE_CHECKING:
     from recipe_check.api import Check

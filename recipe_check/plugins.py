@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 from recipe_check.api import PRESETS, STAGES, Check, Meta
 from recipe_check.errors import UsageError
 from recipe_check.ranks import NEED
-from recipe_check.results import Report
+from recipe_check.run_report import Report
 
 CHECKS = "recipe_check.checks"
 REPORTS = "recipe_check.reports"

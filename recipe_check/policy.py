@@ -8,7 +8,9 @@ from datetime import date
 
 import msgspec
 
-from recipe_check.results import CauseState, DeclaredSuppression, Result, Root, Status
+from recipe_check.results import Result, Root
+from recipe_check.run_report import DeclaredSuppression
+from recipe_check.values import CauseState, Status
 
 OUT_OF_TIME = "out of time"  # how the reason of a check begins that the budget left out
 

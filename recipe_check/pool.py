@@ -17,7 +17,8 @@ import msgspec
 from recipe_check.engine import SHOWN, Engine
 from recipe_check.errors import LoadError, UsageError
 from recipe_check.jobs import Job, Loaded
-from recipe_check.results import Expense, Result, Summary
+from recipe_check.results import Result
+from recipe_check.run_report import Expense, Summary
 
 T = TypeVar("T")
 POLL = 0.1  # seconds between progress ticks

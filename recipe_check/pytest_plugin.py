@@ -102,7 +102,7 @@ class RecipeItem(pytest.Item):
 
     def setup(self) -> None:
         from recipe_check.errors import RecipeCheckError
-        from recipe_check.results import Status
+        from recipe_check.values import Status
 
         broken = ""
         try:
@@ -120,7 +120,7 @@ class RecipeItem(pytest.Item):
             pytest.fail(self._shown(), pytrace=False)
 
     def runtest(self) -> None:
-        from recipe_check.results import Status
+        from recipe_check.values import Status
 
         if self.result.status is Status.FAIL:
             pytest.fail(self._shown(), pytrace=False)

@@ -23,7 +23,7 @@ from recipe_check.placement import settled
 from recipe_check.plugins import build, check_classes, select, suggestion
 from recipe_check.policy import decide
 from recipe_check.request import CheckRequest, LoadRequest
-from recipe_check.results import Report
+from recipe_check.run_report import Report
 from recipe_check.session import Plan, perform
 from recipe_check.snapshot import changes, snapshot
 from recipe_check.surroundings import preserved

@@ -17,7 +17,7 @@ import msgspec
 from recipe_check.errors import LoadError, NotApplicable, RecipeCheckError, UserCodeError
 from recipe_check.guard import as_user_error
 from recipe_check.ranks import RankLost, world
-from recipe_check.results import from_plain, to_plain
+from recipe_check.values import from_plain, to_plain
 from recipe_check.worker import Server
 
 SEEDS_APART = 100_003  # what a target does not seed differs between ranks, as it will in training

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from recipe_check.results import Value
+from recipe_check.values import Value
 
 
 class LoadRequest(Value, frozen=True, kw_only=True):

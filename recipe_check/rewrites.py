@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from recipe_check.results import Location, Verdict
+from recipe_check.results import Verdict
+from recipe_check.values import Location
 
 _ATOMS = (ast.Name, ast.Attribute, ast.Call, ast.Subscript, ast.Constant)
 

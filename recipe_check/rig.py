@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -13,9 +11,11 @@ from torch import nn
 
 from recipe_check import batches, tree
 from recipe_check.copying import Parts
-from recipe_check.errors import UserCodeError
 from recipe_check.guard import guarded
-from recipe_check.results import Cost
+from recipe_check.meter import Meter
+from recipe_check.module_kinds import caches_in_eval, has_statistics
+from recipe_check.returned import Step, logits_of, own_loss, scalar
+from recipe_check.schedule_peaks import schedule_peaks
 from recipe_check.subject import Subject, default_optimizer
 
 if TYPE_CHECKING:
@@ -24,30 +24,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 WARM = 0.3  # of the peak of a schedule
-SCHEDULED = 1000  # steps of a schedule that are looked at
-
-
-@dataclass
-class Meter:
-    """Passes spent so far, over all rigs of a lab."""
-
-    forward: int = 0
-    backward: int = 0
-    steps: int = 0
-    needs_graph: bool = False  # the user's step takes gradients itself, also when only looked at
-    needs_closure: bool = False  # the user's optimizer takes no step without one
-    writes: bool = False  # the user's step writes into its batch (ReLU(inplace=True) first)
-
-    def cost(self) -> Cost:
-        return Cost(forward=self.forward, backward=self.backward, steps=self.steps)
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one forward pass through model and loss gave; `loss` is a 0-d tensor."""
-
-    loss: torch.Tensor
-    output: Any
 
 
 class Rig:
@@ -80,7 +56,7 @@ class Rig:
         self.model.train()
         normalising = [m for m in self.model.modules() if m.training and has_statistics(m)]
         self.model.eval()
-        for module in normalising + [m for m in self.model.modules() if _caches_in_eval(m)]:
+        for module in normalising + [m for m in self.model.modules() if caches_in_eval(m)]:
             module.training = True
         for module in self.model.modules():
             if isinstance(module, nn.RNNBase):  # cuDNN differentiates these in train mode only
@@ -256,95 +232,13 @@ class Rig:
         return Step(step.loss, output)
 
 
-def schedule_peaks(scheduler: Any, optimizer: torch.optim.Optimizer) -> list[float]:
-    """The highest rate of each group over the next thousand steps of the scheduler."""
-    start = [float(group.get("lr", 0.0)) for group in optimizer.param_groups]
-    if getattr(scheduler, "optimizer", None) is not optimizer or _needs_loss(scheduler):
-        return start
-    peaks = start
-    with warnings.catch_warnings(), suppress(Exception):  # a schedule that ends raises
-        warnings.simplefilter("ignore")
-        for _ in range(SCHEDULED):
-            scheduler.step()
-            now = [float(group.get("lr", 0.0)) for group in optimizer.param_groups]
-            peaks = [max(pair) for pair in zip(peaks, now, strict=True)]
-    for group, rate in zip(optimizer.param_groups, start, strict=True):
-        group["lr"] = rate
-    return peaks
-
-
-def _needs_loss(scheduler: Any) -> bool:
-    return isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
-
-
 def _convert(module: nn.Module, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
     """Replaces every parameter and buffer in place, as `module.double()` does."""
     apply: Callable[..., Any] = module._apply
     apply(change)
 
 
-def _caches_in_eval(module: nn.Module) -> bool:
-    """A train() of its own over weights of its own: LeViT and its kin look their attention biases
-    up once in evaluation mode and keep them, so that no gradient reaches the weights."""
-    overrides = type(module).train is not nn.Module.train
-    return overrides and any(True for _ in module.parameters(recurse=False))
-
-
-def has_statistics(module: nn.Module) -> bool:
-    """Batch, instance and ghost normalisation alike: anything that keeps running statistics."""
-    return any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False)) or (
-        isinstance(module, nn.modules.batchnorm._BatchNorm)
-    )
-
-
 def _to_double(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.is_complex():
         return tensor.to(torch.complex128)
     return tensor.double() if tensor.is_floating_point() else tensor
-
-
-def logits_of(output: Any, loss: Callable[..., Any]) -> Any:
-    """Model outputs that carry `.logits` are unpacked for torch's own loss modules."""
-    is_torch_loss = type(loss).__module__.startswith("torch.nn")
-    if is_torch_loss and not isinstance(output, torch.Tensor):
-        return getattr(output, "logits", output)
-    return output
-
-
-def scalar(loss: Any) -> torch.Tensor:
-    """The loss as a 0-d tensor; raises UserCodeError with what to do otherwise."""
-    if not isinstance(loss, torch.Tensor):
-        raise UserCodeError(f"the loss is a {type(loss).__name__}, expected a tensor")
-    if loss.numel() != 1:
-        shape = tuple(loss.shape)
-        raise UserCodeError(
-            f"the loss has shape {shape}, expected one number: reduction='none' needs .mean()"
-        )
-    if loss.is_complex():
-        raise UserCodeError("the loss is complex, expected a real number: take its .abs() or .real")
-    return loss.reshape(())
-
-
-def own_loss(returned: Any) -> Step:
-    """Loss and output from what a training step or a self-scoring model returned."""
-    if isinstance(returned, torch.Tensor) and returned.ndim < 2:
-        return Step(scalar(returned), None)
-    if isinstance(returned, Mapping) and returned.get("loss") is not None:
-        rest = [returned[k] for k in ("output", "outputs", "logits", "preds") if k in returned]
-        return Step(scalar(returned["loss"]), rest[0] if rest else None)
-    if getattr(returned, "loss", None) is not None:
-        return Step(scalar(returned.loss), getattr(returned, "logits", None))
-    if isinstance(returned, list | tuple):
-        return _loss_in_sequence(returned)
-    raise UserCodeError(
-        f"no loss found in the {type(returned).__name__} that the model or training_step returned"
-    )
-
-
-def _loss_in_sequence(returned: Sequence[Any]) -> Step:
-    """The one-element tensor is the loss; the first of the others is the output."""
-    for index, item in enumerate(returned):
-        if isinstance(item, torch.Tensor) and item.numel() == 1 and item.is_floating_point():
-            rest = [other for place, other in enumerate(returned) if place != index]
-            return Step(scalar(item), rest[0] if rest else None)
-    raise UserCodeError("no loss found: none of the returned values is a one-element tensor")

@@ -26,7 +26,7 @@ from recipe_check.planning import memory_key, plan_run
 from recipe_check.plugins import check_classes
 from recipe_check.pool import Pool, split_devices
 from recipe_check.ranked_engine import RankedEngine
-from recipe_check.results import Report
+from recipe_check.run_report import Report
 from recipe_check.screen import Screen
 from recipe_check.session import Plan, perform
 

@@ -13,10 +13,11 @@ from recipe_check.errors import NotApplicable, UserCodeError
 from recipe_check.guard import as_user_error, is_callers
 from recipe_check.manual import Manual, manual_of
 from recipe_check.ranks import NEED, RankLost
-from recipe_check.results import Cost, Location, Result, Status, Verdict
+from recipe_check.results import Cost, Result, Verdict
 from recipe_check.rewrites import with_change
 from recipe_check.seeds import judge_over_seeds
 from recipe_check.userframes import is_from_user, relative
+from recipe_check.values import Location, Status
 
 if TYPE_CHECKING:
     from recipe_check.lab import Lab

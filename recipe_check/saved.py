@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from recipe_check.errors import UsageError
-from recipe_check.results import Report, decode
+from recipe_check.run_report import Report, decode
 
 
 def read_report(path: str) -> Report:

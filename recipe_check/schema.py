@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from recipe_check.results import SCHEMA, Report, Status
+from recipe_check.run_report import SCHEMA, Report
+from recipe_check.values import Status
 
 _NOT_FINITE = ["nan", "inf", "-inf"]  # as `results.encode` writes them
 

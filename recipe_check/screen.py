@@ -16,7 +16,8 @@ from recipe_check.no_source import without_paths
 from recipe_check.plugins import report_writers
 from recipe_check.progress import Progress
 from recipe_check.reports import terminal
-from recipe_check.results import Report, Result
+from recipe_check.results import Result
+from recipe_check.run_report import Report
 from recipe_check.session import Plan
 
 _TEXTS = ("full", "quiet")  # what a person reads; any other format is printed whole at the end

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from recipe_check.api import Check
-from recipe_check.results import Status, Table, Verdict
+from recipe_check.details import Table
+from recipe_check.results import Verdict
+from recipe_check.values import Status
 
 if TYPE_CHECKING:
     from recipe_check.lab import Lab

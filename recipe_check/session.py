@@ -19,17 +19,10 @@ from recipe_check.policy import budget_note, decide, roots
 from recipe_check.privacy import discreet
 from recipe_check.ranks import world
 from recipe_check.request import LoadRequest
-from recipe_check.results import (
-    SCHEMA,
-    Expense,
-    Report,
-    Result,
-    Run,
-    Status,
-    Summary,
-    Tool,
-)
+from recipe_check.results import Result
+from recipe_check.run_report import SCHEMA, Expense, Report, Run, Summary, Tool
 from recipe_check.runner import skipped
+from recipe_check.values import Status
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 from recipe_check.copying import Parts as Parts
 from recipe_check.copying import copy_parts
 from recipe_check.probes.rerun import Script
-from recipe_check.results import Found, Location
+from recipe_check.run_report import Found
+from recipe_check.values import Location
 
 DEFAULT_RATE = 3e-4  # Adam at Karpathy's constant, used when the target has no optimizer
 

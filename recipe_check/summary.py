@@ -9,18 +9,11 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from recipe_check import tree
+from recipe_check.details import Detail, Histogram, Images, Table
 from recipe_check.lab import Lab
 from recipe_check.marks import suppressions_of
-from recipe_check.results import (
-    DeclaredSuppression,
-    Detail,
-    Histogram,
-    Images,
-    Layer,
-    Suppression,
-    Table,
-    Target,
-)
+from recipe_check.results import Suppression
+from recipe_check.run_report import DeclaredSuppression, Layer, Target
 from recipe_check.subject import Subject
 from recipe_check.userframes import relative
 

@@ -13,7 +13,8 @@ from recipe_check.choice import Choice
 from recipe_check.config import Config
 from recipe_check.plugins import suggestion
 from recipe_check.request import split_target
-from recipe_check.results import DeclaredSuppression, Suppression, Target
+from recipe_check.results import Suppression
+from recipe_check.run_report import DeclaredSuppression, Target
 from recipe_check.settings import SuppressTable
 
 

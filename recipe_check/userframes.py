@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 
-from recipe_check.results import Location
+from recipe_check.values import Location
 
 _OURS = Path(__file__).resolve().parent
 _ROOTS = (_OURS, _OURS.parent / "checks", _OURS.parent / "reports")

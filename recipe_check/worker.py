@@ -18,8 +18,9 @@ from recipe_check.api import Check
 from recipe_check.errors import RecipeCheckError, UserCodeError
 from recipe_check.guard import as_user_error, own_process
 from recipe_check.memory import explained, go_first, is_exhausted, limit_memory
-from recipe_check.results import Status, Summary, from_plain, to_plain
+from recipe_check.run_report import Summary
 from recipe_check.userframes import is_from_user, set_working_folder
+from recipe_check.values import Status, from_plain, to_plain
 
 
 def worker_main(

@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from recipe_check.results import Cause, CauseState, Location, Result, Status, Verdict
+from recipe_check.results import Result, Verdict
+from recipe_check.values import Cause, CauseState, Location, Status
 
 from ._groups import Shown, shown
 from ._text import code_line, one_line

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recipe_check.results import Cost, Result, Run
+from recipe_check.results import Cost, Result
+from recipe_check.run_report import Run
 
 from ._text import number, one_line
 

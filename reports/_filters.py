@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from recipe_check.results import Cause, CauseState, Location
+from recipe_check.values import Cause, CauseState, Location
 
 from . import _dates, _plots, _tables, _text
 from ._limits import Room, left_out

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from recipe_check.results import Result, Status
+from recipe_check.results import Result
+from recipe_check.values import Status
 
 from ._text import plural
 from ._verdict import ordered

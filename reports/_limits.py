@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from recipe_check.results import Bars, Detail, Images, Matrix, Series
+from recipe_check.details import Bars, Detail, Images, Matrix, Series
 
 MOST_BYTES = 1_000_000  # of an HTML report
 MOST_BARS = 40

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, PathPatch, Rectangle
 from matplotlib.path import Path
 
-from recipe_check.results import Images, Matrix
+from recipe_check.details import Images, Matrix
 
 from ._limits import MOST_CELLS, MOST_IMAGES
 from ._style import HEAT, axes_of, color, cut, name_axes

@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from recipe_check.results import (
+from recipe_check.details import (
     Bars,
     Detail,
     Histogram,

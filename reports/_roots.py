@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recipe_check.results import CauseState, Fix, Report, Result, Root, Status
+from recipe_check.results import Result, Root
+from recipe_check.run_report import Report
+from recipe_check.values import CauseState, Fix, Status
 
 
 @dataclass(frozen=True)

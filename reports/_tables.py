@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from recipe_check.results import (
-    Bars,
-    Detail,
-    Histogram,
-    Images,
-    Layer,
-    Matrix,
-    Series,
-    Table,
-    thin,
-)
+from recipe_check.details import Bars, Detail, Histogram, Images, Matrix, Series, Table, thin
+from recipe_check.run_report import Layer
 
 from ._text import number, plural, short
 

@@ -6,7 +6,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recipe_check.results import Report, Result, Status
+from recipe_check.results import Result
+from recipe_check.run_report import Report
+from recipe_check.values import Status
 
 from ._text import one_line, plural, seconds
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from recipe_check.results import Report, Result
+from recipe_check.results import Result
+from recipe_check.run_report import Report
 
 from ._text import one_line
 from ._verdict import last_line, measured, ordered

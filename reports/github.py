@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from recipe_check.results import Report, Status
+from recipe_check.run_report import Report
+from recipe_check.values import Status
 
 from ._groups import Shown, shown
 from ._text import one_line, plural

@@ -7,7 +7,8 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from recipe_check.results import Report, Result
+from recipe_check.results import Result
+from recipe_check.run_report import Report
 
 from . import _costs, _dates, _groups, _plots, _roots, _stages, _tables, _verdict
 from ._filters import Ours, environment, source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from recipe_check.results import Report, encode
+from recipe_check.run_report import Report, encode
 
 
 class JsonReport:

@@ -6,7 +6,9 @@ import re
 import xml.etree.ElementTree as ET
 from typing import ClassVar
 
-from recipe_check.results import Report, Result, Status
+from recipe_check.results import Result
+from recipe_check.run_report import Report
+from recipe_check.values import Status
 
 from ._text import clean, one_line
 from ._verdict import measured, rerun

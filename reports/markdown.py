@@ -9,7 +9,8 @@ from typing import ClassVar
 
 import msgspec
 
-from recipe_check.results import Report, Result
+from recipe_check.results import Result
+from recipe_check.run_report import Report
 
 from ._groups import shown
 from ._roots import firsts

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 
-from recipe_check.results import Report, Result, Status
+from recipe_check.results import Result
+from recipe_check.run_report import Report
+from recipe_check.values import Status
 
 from ._text import one_line
 from ._verdict import WORDS, headline, last_line, ordered, shown_status

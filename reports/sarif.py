@@ -7,7 +7,9 @@ import re
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from recipe_check.results import Location, Report, Result, Status
+from recipe_check.results import Result
+from recipe_check.run_report import Report
+from recipe_check.values import Location, Status
 
 from ._text import clean, one_line
 from ._verdict import measured, rerun

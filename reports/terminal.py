@@ -5,7 +5,9 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 
-from recipe_check.results import Found, Report, Result, Status, Suppression, Target
+from recipe_check.results import Result, Suppression
+from recipe_check.run_report import Found, Report, Target
+from recipe_check.values import Status
 
 from . import _costs, _roots
 from ._blocks import finding, findings, wrapped

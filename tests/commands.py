@@ -24,7 +24,8 @@ PLANTED = '''
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from recipe_check.api import Meta
-from recipe_check.results import Status, Verdict
+from recipe_check.values import Status
+from recipe_check.results import Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class Planted:

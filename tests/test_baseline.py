@@ -10,16 +10,9 @@ import pytest
 
 from recipe_check.baseline import Baseline, by_fingerprint
 from recipe_check.diff_command import compare, lines
-from recipe_check.results import (
-    Location,
-    Report,
-    Result,
-    Status,
-    Suppression,
-    Verdict,
-    decode,
-    encode,
-)
+from recipe_check.results import Result, Suppression, Verdict
+from recipe_check.run_report import Report, decode, encode
+from recipe_check.values import Location, Status
 from tests.commands import ONLY, command, fill
 from tests.reports.sample import report_of
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from recipe_check.results import Status, decode
+from recipe_check.run_report import decode
+from recipe_check.values import Status
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 GOOD = """

@@ -13,16 +13,10 @@ from recipe_check.choice import Choice, choose
 from recipe_check.config import find_config
 from recipe_check.plugins import check_classes
 from recipe_check.policy import stale, suppressed
-from recipe_check.results import (
-    DeclaredSuppression,
-    Result,
-    Status,
-    Suppression,
-    Target,
-    Verdict,
-    decode,
-)
+from recipe_check.results import Result, Suppression, Verdict
+from recipe_check.run_report import DeclaredSuppression, Target, decode
 from recipe_check.suppressions import declared_for, of_no_check, unmatched
+from recipe_check.values import Status
 from tests.commands import ONLY, command, fill
 
 HEAD = "[tool.recipe-check]\n"

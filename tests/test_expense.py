@@ -15,7 +15,8 @@ from torch import nn
 
 from recipe_check.expense import REPEATS, measure_expense, peak_memory
 from recipe_check.reports._costs import cost_words, duration, passes, slowest
-from recipe_check.results import Cost, decode, encode
+from recipe_check.results import Cost
+from recipe_check.run_report import decode, encode
 from tests.commands import command, fill
 from tests.nets import MLP, class_batches, made
 from tests.reports.sample import sample_report

@@ -8,7 +8,8 @@ import pytest
 
 from recipe_check.errors import LoadError
 from recipe_check.no_source import bare_trace, errors_without_source, without_paths, without_source
-from recipe_check.results import Fix, encode
+from recipe_check.run_report import encode
+from recipe_check.values import Fix
 from tests.reports.sample import sample_report
 
 

@@ -12,7 +12,7 @@ import pytest
 from recipe_check.ci import fenced
 from recipe_check.options import FORMATS
 from recipe_check.plugins import report_writers
-from recipe_check.results import encode
+from recipe_check.run_report import encode
 from recipe_check.screen import Screen
 from tests.commands import ONLY, command, fill
 from tests.reports.sample import sample_report

@@ -9,7 +9,8 @@ import pytest
 
 from recipe_check import Cause, CauseState, Location, Result, Status, Verdict
 from recipe_check.policy import Decision, budget_note, decide, roots, suppressed
-from recipe_check.results import DeclaredSuppression, Suppression
+from recipe_check.results import Suppression
+from recipe_check.run_report import DeclaredSuppression
 
 
 def result(id: str, status: Status, explained_by: str = "", line: int = 0, **more) -> Result:

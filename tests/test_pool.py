@@ -13,7 +13,7 @@ import pytest
 
 from recipe_check.errors import UsageError
 from recipe_check.pool import share_cores, split_devices
-from recipe_check.results import decode
+from recipe_check.run_report import decode
 from tests.commands import TRAIN
 from tests.test_cli import run
 
@@ -22,7 +22,8 @@ import os, time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from recipe_check.api import Meta
-from recipe_check.results import Status, Verdict
+from recipe_check.values import Status
+from recipe_check.results import Verdict
 
 def check(id, act):
     class Made:

@@ -12,7 +12,8 @@ import recipe_check
 from recipe_check.api import PRESETS
 from recipe_check.checks._batch_fit import fit_batch, progress
 from recipe_check.preset_costs import STEPS, in_steps, stated
-from recipe_check.results import Cost, Report
+from recipe_check.results import Cost
+from recipe_check.run_report import Report
 from tests.commands import command
 from tests.nets import MLP, ConvNet, TokenNet, class_batches, image_batches, made, token_batches
 from tests.nets import token_loss as loss_of_tokens

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import recipe_check
 from recipe_check.errors import LoadError, UsageError
-from recipe_check.results import Status
 from recipe_check.snapshot import changes, fingerprint, snapshot
+from recipe_check.values import Status
 from tests.nets import MLP, ConvNet, class_batches, image_batches, made
 from tests.reports.sample import HOSTILE, sample_report
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from recipe_check.results import Fix, Location, Status, Verdict
+from recipe_check.results import Verdict
 from recipe_check.rewrites import with_change
+from recipe_check.values import Fix, Location, Status
 
 RAW = "return the raw scores: cross_entropy applies its own normalisation"
 DETACH = "remove the detach (or no_grad, item, argmax) between them and the loss"

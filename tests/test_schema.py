@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recipe_check.results import encode
+from recipe_check.run_report import encode
 from recipe_check.schema import as_text
 from tests.reports.sample import HOSTILE, sample_report
 from tests.test_cli import EXAMPLES, run

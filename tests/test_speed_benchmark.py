@@ -22,7 +22,7 @@ from benchmarks import (
 from benchmarks.speed import RESULTS, SECTIONS, replaced
 from benchmarks.speed_nets import GPT, Basic, Bottleneck, ResNet
 from benchmarks.speed_timing import alternate, cpu_time, exponent, ratio, table
-from recipe_check.results import Status
+from recipe_check.values import Status
 from tests.commands import TRAIN
 
 ROOT = Path(__file__).parent.parent

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from recipe_check.results import Status, decode
+from recipe_check.run_report import decode
+from recipe_check.values import Status
 from tests.test_cli import GOOD, run
 
 PLUGIN = """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -19,6 +18,13 @@ from recipe_check.errors import LoadError
 from recipe_check.lab import seed_everything
 from recipe_check.lineage import replica_of
 from recipe_check.loading import find
+from recipe_check.loading.kinds import (
+    are_loaders,
+    describe_loader,
+    is_lazy,
+    name_of,
+    optimizer_builder,
+)
 from recipe_check.loading.loaders import Loaders, Roles, Scene, called
 from recipe_check.loading.module import creation_lines
 from recipe_check.loading.names import (
@@ -30,7 +36,7 @@ from recipe_check.loading.names import (
     required_arguments,
 )
 from recipe_check.request import LoadRequest
-from recipe_check.results import Found
+from recipe_check.run_report import Found
 from recipe_check.subject import DEFAULT_RATE, Subject
 
 
@@ -97,7 +103,7 @@ class Assembler:
             self.notes.append("the model inside DistributedDataParallel is checked")
         elif inner is not model:
             self.notes.append("the model inside torch.compile is checked, uncompiled")
-        count = sum(p.numel() for p in inner.parameters() if not _is_lazy(p))
+        count = sum(p.numel() for p in inner.parameters() if not is_lazy(p))
         self._say("model", f"{type(inner).__name__}, {count:,} parameters", candidate)
         return inner, None if build is None else lambda: unwrap(build())
 
@@ -142,7 +148,7 @@ class Assembler:
             candidate = find.find_data(self.namespace, self.module)
         value = self._value(candidate)
         pair = None
-        if isinstance(value, tuple | list) and len(value) in (2, 3) and _are_loaders(value):
+        if isinstance(value, tuple | list) and len(value) in (2, 3) and are_loaders(value):
             value, pair = value[0], value[1]
         if isinstance(value, Mapping) and "train" in value:
             value, pair = value["train"], value.get("val", value.get("valid", value.get("test")))
@@ -219,7 +225,7 @@ class Assembler:
         build = None
         value = candidate.value
         if not isinstance(value, torch.optim.Optimizer):
-            build = _optimizer_builder(value)
+            build = optimizer_builder(value)
             value = self._call(lambda: build(model), candidate)
         if not isinstance(value, torch.optim.Optimizer):
             raise LoadError(
@@ -262,43 +268,3 @@ class Assembler:
 
     def _note_found(self, role: str, summary: str, how: str) -> None:
         self.found.append(Found(role=role, summary=summary, how=how))
-
-
-def _optimizer_builder(value: Any) -> Callable[[nn.Module], Any]:
-    """`make(parameters)` or `make(model)`, told apart by the name of its first parameter."""
-    first = (required_arguments(value) or [""])[0]
-    if first in ("model", "net", "module", "network"):
-        return lambda model: value(model)
-    if first == "":
-        return lambda model: value()
-    return lambda model: value(model.parameters())
-
-
-def _are_loaders(values: Any) -> bool:
-    return all(hasattr(value, "__iter__") and not isinstance(value, torch.Tensor)
-               and hasattr(value, "dataset") for value in values)  # fmt: skip
-
-
-def _is_lazy(parameter: Any) -> bool:
-    return bool(torch.nn.parameter.is_lazy(parameter))
-
-
-def describe_loader(loader: Any) -> str:
-    """Its class with the number of samples, the batch size or the number of batches."""
-    kind = type(loader).__name__
-    parts = []
-    with contextlib.suppress(AttributeError, TypeError):
-        parts.append(f"{len(loader.dataset):,} samples")
-    size = getattr(loader, "batch_size", None)
-    if size:
-        parts.append(f"batch {size}")
-    if not parts and isinstance(loader, list | tuple):
-        parts.append(f"{len(loader)} batches")
-    return f"{kind} ({', '.join(parts)})" if parts else kind
-
-
-def name_of(value: Any) -> str:
-    """What people call a function or the class of a module."""
-    if isinstance(value, nn.Module):
-        return type(value).__name__
-    return str(getattr(value, "__name__", type(value).__name__))

@@ -17,13 +17,13 @@ from torch.optim import optimizer as torch_optimizer
 from recipe_check.errors import LoadError
 from recipe_check.lineage import lines_recorded, made_at
 from recipe_check.request import split_target
-from recipe_check.results import Location
 from recipe_check.userframes import (
     caller_location,
     error_location,
     set_target_root,
     user_traceback,
 )
+from recipe_check.values import Location
 
 
 class _TrainedOnImport(BaseException):

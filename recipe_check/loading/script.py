@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from recipe_check.errors import LoadError, UsageError
 from recipe_check.lineage import lines_recorded, replica_of
-from recipe_check.loading.assemble import describe_loader, name_of
+from recipe_check.loading.kinds import describe_loader, name_of
 from recipe_check.loading.module import arguments_given, creation_lines
 from recipe_check.loading.names import NAMES, by_option, can_call_bare
 from recipe_check.loading.script_loss import Way, best_way
@@ -25,7 +25,7 @@ from recipe_check.loading.script_step import FirstStep, find_first_step
 from recipe_check.loading.script_watch import Watch
 from recipe_check.probes.rerun import Script
 from recipe_check.request import LoadRequest, split_target
-from recipe_check.results import Found
+from recipe_check.run_report import Found
 from recipe_check.subject import Parts, Subject
 
 

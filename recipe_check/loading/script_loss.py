@@ -23,7 +23,8 @@ from recipe_check.loading.script_replay import (
 from recipe_check.loading.script_step import FirstStep
 from recipe_check.loading.script_tape import changed, needed
 from recipe_check.loading.script_values import Ref, parts
-from recipe_check.rig import Meter, Rig
+from recipe_check.meter import Meter
+from recipe_check.rig import Rig
 from recipe_check.subject import Parts, Subject
 
 NEAR = 0.1  # of the script's loss: what noise such as dropout may change

@@ -13,7 +13,7 @@ from recipe_check.loading.module import creation_lines
 from recipe_check.loading.script_watch import Watch
 from recipe_check.probes.rerun import Script
 from recipe_check.request import LoadRequest, split_target
-from recipe_check.results import Found
+from recipe_check.run_report import Found
 from recipe_check.subject import Parts, Subject
 
 

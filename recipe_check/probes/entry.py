@@ -11,8 +11,8 @@ from torch import nn
 
 from recipe_check import tree
 from recipe_check.probes.watch import op_name
-from recipe_check.results import Location
 from recipe_check.userframes import caller_location
+from recipe_check.values import Location
 
 _ARITHMETIC = ("+", "-", "*", "/")
 KEPT_ROWS = 64  # of the tensor, for a look at its layout

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from recipe_check.rig import has_statistics
+from recipe_check.module_kinds import has_statistics
 
 
 class Memory:

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from recipe_check.probes.watch import ModuleStack, op_name
-from recipe_check.results import Location
 from recipe_check.userframes import caller_location
+from recipe_check.values import Location
 
 _RECTIFIERS: frozenset[Any] = frozenset(
     {

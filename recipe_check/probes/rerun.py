@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from recipe_check.results import Location, Value
+from recipe_check.values import Location, Value
 
 Hold = Literal["", "batch", "inputs"]
 

@@ -18,8 +18,8 @@ from recipe_check.probes.rerun_files import Scratch
 from recipe_check.probes.rerun_hold import Holding
 from recipe_check.probes.rerun_log import Log
 from recipe_check.probes.rerun_watch import Watch
-from recipe_check.results import from_plain, to_plain
 from recipe_check.userframes import set_working_folder
+from recipe_check.values import from_plain, to_plain
 
 TICK = 0.1  # seconds
 _open, _rename = open, os.rename  # as they are before the script runs

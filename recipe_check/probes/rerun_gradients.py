@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from recipe_check.probes.rerun import Held, Norms
-from recipe_check.results import Location
+from recipe_check.values import Location
 
 
 def norm(value: torch.Tensor | None) -> float | None:

@@ -13,8 +13,8 @@ from recipe_check import tree
 from recipe_check.probes.rerun import Event, Reading, Recorded, Wanted
 from recipe_check.probes.rerun_gradients import Parameters
 from recipe_check.probes.rerun_graph import in_eval_mode, is_divided, leaves_of
-from recipe_check.results import Location
 from recipe_check.userframes import caller_location
+from recipe_check.values import Location
 
 DETAILED = 14  # steps whose gradients are looked at
 WALKED = 12  # backward passes whose graph is walked

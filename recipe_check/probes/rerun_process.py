@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from recipe_check.errors import NotApplicable
 from recipe_check.probes.rerun import Hold, Recorded, Wanted
-from recipe_check.results import from_plain, to_plain
+from recipe_check.values import from_plain, to_plain
 
 if TYPE_CHECKING:
     from recipe_check.lab import Lab

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from recipe_check.probes.watch import ModuleStack, op_name
-from recipe_check.results import Location
 from recipe_check.userframes import caller_location
+from recipe_check.values import Location
 
 END = 0.02  # of the range: tanh beyond 0.96, sigmoid beyond 0.98
 

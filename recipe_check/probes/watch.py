@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from recipe_check.results import Location
 from recipe_check.userframes import caller_location, enter_module, leave_module
+from recipe_check.values import Location
 
 
 class Observer(Protocol):

@@ -14,8 +14,8 @@ from recipe_check.rank_store import Ranks
 from recipe_check.rank_worker import SEEDS_APART
 from recipe_check.ranks import RankLost, world
 from recipe_check.request import LoadRequest
-from recipe_check.results import to_plain
 from recipe_check.runner import run_check
+from recipe_check.values import to_plain
 
 CHECKS = ("rank-parameters", "rank-gradients", "rank-sampling")
 

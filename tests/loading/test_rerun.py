@@ -20,9 +20,10 @@ from recipe_check.probes.rerun import Event, Reading, Recorded, Script
 from recipe_check.probes.rerun_files import Scratch
 from recipe_check.probes.rerun_process import MOST, run_again
 from recipe_check.request import LoadRequest
-from recipe_check.results import Location, Result
+from recipe_check.results import Result
 from recipe_check.runner import run_check
 from recipe_check.subject import Subject
+from recipe_check.values import Location
 from tests.loading.test_rerun_order import HEAD, MANUAL
 
 CHECKS = check_classes()

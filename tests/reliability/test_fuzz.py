@@ -17,7 +17,8 @@ from torch import nn
 import recipe_check
 from recipe_check import tree
 from recipe_check.errors import LoadError, UsageError
-from recipe_check.results import Report, Status
+from recipe_check.run_report import Report
+from recipe_check.values import Status
 
 EXAMPLES = settings(
     max_examples=40,

@@ -10,8 +10,8 @@ from torch import nn
 
 import recipe_check
 from recipe_check.errors import LoadError
-from recipe_check.results import Status
 from recipe_check.surroundings import SETTINGS
+from recipe_check.values import Status
 from tests.nets import MLP, class_batches, made
 from tests.reliability import faulty as target
 

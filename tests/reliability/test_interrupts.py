@@ -11,8 +11,9 @@ import pytest
 from recipe_check.child import WorkerDied
 from recipe_check.engine import Engine
 from recipe_check.request import LoadRequest
-from recipe_check.results import Cost, Result, Status, Verdict, to_plain
+from recipe_check.results import Cost, Result, Verdict
 from recipe_check.runner import as_result
+from recipe_check.values import Status, to_plain
 from tests.reliability.running import jobs_for
 
 IDS = ("initial-loss", "dead-relu", "gradient-norms", "gradient-check", "linearity")

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from recipe_check.plugins import build, check_classes
-from recipe_check.results import Result, Status
+from recipe_check.results import Result
 from recipe_check.runner import run_check
+from recipe_check.values import Status
 from tests.nets import MLP, class_batches, made
 from tests.reliability.running import checked
 from tests.test_cli import GOOD

@@ -14,8 +14,8 @@ import recipe_check
 from recipe_check.copying import Parts, copy_parts
 from recipe_check.errors import LoadError, UserCodeError
 from recipe_check.lazy import materialised
-from recipe_check.results import Status
 from recipe_check.snapshot import changes, snapshot
+from recipe_check.values import Status
 from tests.nets import MLP, class_batches, made
 
 ONLY = ("batch-contract", "initial-loss", "overfit-one-batch", "optimizer-learns", "registration")

@@ -16,7 +16,7 @@ import pytest
 
 from recipe_check.files import check_writable, write_whole
 from recipe_check.outputs import Problems
-from recipe_check.results import decode
+from recipe_check.run_report import decode
 from tests.commands import ONLY, command, fill
 from tests.reliability.running import FAULTY, PLUGIN
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from recipe_check.privacy import discreet
-from recipe_check.results import Fix, Location, Status, Verdict
+from recipe_check.results import Verdict
+from recipe_check.values import Fix, Location, Status
 from tests.commands import command
 from tests.test_cli import GOOD
 

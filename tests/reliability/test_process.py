@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recipe_check.results import Status
+from recipe_check.values import Status
 from tests.reliability.running import faulty
 
 

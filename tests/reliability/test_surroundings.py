@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from recipe_check.results import Status
 from recipe_check.surroundings import SETTINGS, preserved
+from recipe_check.values import Status
 from tests.reliability import faulty as target
 from tests.reliability.running import faulty
 

@@ -5,34 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from recipe_check.results import (
-    SCHEMA,
-    Bars,
-    Cause,
-    CauseState,
-    Cost,
-    Detail,
-    Fix,
-    Found,
-    Histogram,
-    Images,
-    Layer,
-    Line,
-    Location,
-    Mark,
-    Matrix,
-    Report,
-    Result,
-    Root,
-    Run,
-    Series,
-    Status,
-    Suppression,
-    Table,
-    Target,
-    Tool,
-    Verdict,
-)
+from recipe_check.details import Bars, Detail, Histogram, Images, Line, Mark, Matrix, Series, Table
+from recipe_check.results import Cost, Result, Root, Suppression, Verdict
+from recipe_check.run_report import SCHEMA, Found, Layer, Report, Run, Target, Tool
+from recipe_check.values import Cause, CauseState, Fix, Location, Status
 
 HOSTILE = {
     "script": "<script>alert(1)</script>",

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from recipe_check.reports.html import HtmlReport
-from recipe_check.results import Report
+from recipe_check.run_report import Report
 from tests.reports.browser import DARK, browse, needs_browser
 from tests.reports.sample import passing_report, sample_report
 

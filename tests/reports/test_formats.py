@@ -17,7 +17,9 @@ from recipe_check.reports.json import JsonReport
 from recipe_check.reports.junit import JUnitReport
 from recipe_check.reports.markdown import MarkdownReport
 from recipe_check.reports.sarif import SarifReport
-from recipe_check.results import Location, Report, Status, Verdict, decode, encode
+from recipe_check.results import Verdict
+from recipe_check.run_report import Report, decode, encode
+from recipe_check.values import Location, Status
 from tests.reports.sample import HOSTILE, passing_report, report_of, sample_report
 
 WRITERS: dict[str, ReportWriter] = {

@@ -7,6 +7,7 @@ import re
 import msgspec
 import pytest
 
+from recipe_check.details import Bars
 from recipe_check.reports._groups import shown
 from recipe_check.reports._roots import explained, failing, firsts
 from recipe_check.reports._tables import alt
@@ -16,20 +17,9 @@ from recipe_check.reports.html import HtmlReport
 from recipe_check.reports.junit import JUnitReport
 from recipe_check.reports.markdown import MarkdownReport
 from recipe_check.reports.terminal import Style, findings, footer, header, line
-from recipe_check.results import (
-    Bars,
-    Cause,
-    CauseState,
-    Fix,
-    Found,
-    Location,
-    Report,
-    Root,
-    Status,
-    Verdict,
-    decode,
-    encode,
-)
+from recipe_check.results import Root, Verdict
+from recipe_check.run_report import Found, Report, decode, encode
+from recipe_check.values import Cause, CauseState, Fix, Location, Status
 from tests.reports.sample import report_of, sample_report
 
 PLACE = Location(file="model.py", line=7, source="    raise ValueError(x)")

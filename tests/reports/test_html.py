@@ -11,23 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from recipe_check.details import Bars, Detail, Histogram, Images, Line, Matrix, Series, Table
 from recipe_check.reports import _plots
 from recipe_check.reports._limits import MOST_BARS, bars_shown
 from recipe_check.reports.html import HtmlReport
-from recipe_check.results import (
-    Bars,
-    Detail,
-    Histogram,
-    Images,
-    Line,
-    Matrix,
-    Series,
-    Status,
-    Table,
-    Verdict,
-    decode,
-    encode,
-)
+from recipe_check.results import Verdict
+from recipe_check.run_report import decode, encode
+from recipe_check.values import Status
 from tests.reports.browser import browse, needs_browser
 from tests.reports.sample import HOSTILE, every_detail, report_of, sample_report
 

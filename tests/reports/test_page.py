@@ -8,21 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from recipe_check.details import Table
 from recipe_check.reports._limits import MOST_BYTES
 from recipe_check.reports._svg import compact
 from recipe_check.reports.html import HtmlReport
-from recipe_check.results import (
-    Cause,
-    CauseState,
-    Fix,
-    Layer,
-    Location,
-    Report,
-    Root,
-    Status,
-    Table,
-    Verdict,
-)
+from recipe_check.results import Root, Verdict
+from recipe_check.run_report import Layer, Report
+from recipe_check.values import Cause, CauseState, Fix, Location, Status
 from tests.reports.browser import browse, needs_browser
 from tests.reports.sample import every_detail, report_of, sample_report
 

@@ -13,7 +13,9 @@ import xmlschema
 
 from recipe_check.reports.junit import JUnitReport
 from recipe_check.reports.sarif import SarifReport
-from recipe_check.results import Location, Report, Status, Verdict
+from recipe_check.results import Verdict
+from recipe_check.run_report import Report
+from recipe_check.values import Location, Status
 from tests.reports.conftest import GOLDENS
 from tests.reports.sample import HOSTILE, passing_report, report_of, sample_report
 

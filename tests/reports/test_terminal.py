@@ -8,7 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from recipe_check.reports.terminal import Style, finding, footer, header, last_line, line
-from recipe_check.results import Report, Status, Verdict
+from recipe_check.results import Verdict
+from recipe_check.run_report import Report
+from recipe_check.values import Status
 from tests.reports.sample import HOSTILE, passing_report, report_of, sample_report
 
 
