@@ -44,6 +44,7 @@ class LossProbe:
         self.step = lab.subject.training_step is not None
         self.output: Any = None
         self.calls = 0
+        self.used: dict[int, bool] = {}  # by the place of a target in the batch
         if self.step:
             self.value({})
         else:
@@ -91,8 +92,31 @@ class LossProbe:
             next((pair for n, leaf in leaves if (pair := _paired(n, leaf, target))), None)
             for target in targets
         ]
-        pairs = [pair for pair in found if pair is not None]
-        return pairs[0] if len(pairs) == 1 else None  # two: labels, weights or lengths?
+        pairs = [(pair, t) for pair, t in zip(found, targets, strict=True) if pair is not None]
+        if len(pairs) != 1:  # two: labels, weights or lengths?
+            return None
+        pair, target = pairs[0]
+        return pair if self._is_used(target) else None
+
+    def _is_used(self, target: torch.Tensor) -> bool:
+        """Whether a step's loss changes with the order of the targets: a step may learn something
+        else than what stands in their place. Cost: 2 F of a step, once."""
+        place = next((i for i, leaf in enumerate(tree.leaves(self.batch)) if leaf is target), None)
+        if not self.step or place is None or torch.equal(target, target.roll(1, 0)):
+            return True
+        if place not in self.used:
+            whole, before = self.batch, self.output
+            moved = tree.replace_leaves(whole, {place: target.roll(1, 0)})
+            try:
+                with torch.no_grad():
+                    one = self.value({})
+                    self.batch = moved
+                    self.used[place] = bool(one != self.value({}))
+            except (UserCodeError, RuntimeError, TypeError, ValueError):
+                self.used[place] = True
+            finally:
+                self.batch, self.output = whole, before
+        return self.used[place]
 
 
 def loss_probe(lab: Lab) -> LossProbe | None:

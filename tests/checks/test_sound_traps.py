@@ -14,6 +14,7 @@ from recipe_check.checks.batch_dependency import BatchDependency
 from recipe_check.checks.gradient_check import GradientCheck
 from recipe_check.checks.initial_loss import InitialLoss
 from recipe_check.checks.input_independent_baseline import InputIndependentBaseline
+from recipe_check.checks.loss_contract import LossContract
 from recipe_check.checks.overfit_one_batch import OverfitOneBatch
 from recipe_check.checks.registration import Registration
 from recipe_check.checks.weight_init import WeightInit
@@ -469,3 +470,28 @@ def test_weights_that_are_kept_in_evaluation_mode_still_learn(lab_for) -> None:
         rig.backward(rig.step(batches[0]).loss)
     assert rig.model[0].biases.grad.abs().min() > 0
     assert not rig.model[1].training
+
+
+# -- loss-contract: what stands in the place of the target is no target of the step -------------
+
+
+class Echo(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Embedding(9, 16), nn.Linear(16, 9))
+
+    def forward(self, x):
+        return self.net(x)
+
+
+@pytest.mark.parametrize(("place", "sign", "status"), [
+    (0, 1.0, Status.PASS), (1, 1.0, Status.PASS), (1, -1.0, Status.FAIL),
+])  # fmt: skip
+def test_a_step_may_learn_its_inputs_beside_other_labels(lab_for, place, sign, status) -> None:
+    def step(model: nn.Module, batch: list[torch.Tensor]) -> torch.Tensor:
+        return sign * F.cross_entropy(model(batch[0]).flatten(0, 1), batch[place].flatten())
+
+    x = torch.randint(9, (4, 16, 6))
+    batches = [(one, (one + 1) % 9) for one in x]
+    lab = lab_for(made(Echo), batches, training_step=step)
+    assert judged(LossContract(), lab).status is status
