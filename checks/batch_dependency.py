@@ -126,12 +126,8 @@ class BatchDependency:
         )  # fmt: skip
 
     def _leak(self, seen: Dependency) -> Verdict:
-        pairs = [
-            (i, j)
-            for i, row in enumerate(seen.matrix)
-            for j, value in enumerate(row)
-            if i != j and value > self.tolerance
-        ]
+        cells = [(i, j, v) for i, row in enumerate(seen.matrix) for j, v in enumerate(row)]
+        pairs = [(i, j) for i, j, value in cells if i != j and value > self.tolerance]
         total = len(seen.matrix) * (len(seen.matrix) - 1)
         count = f"{len(pairs)} of {total} pairs" if pairs else f"change {seen.leak:.1e}"
         return Verdict(
