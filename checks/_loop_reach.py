@@ -68,42 +68,42 @@ def _condition(loop: Training, step: Event) -> Event | None:
 
 def ends_at_the_first_batch(loop: Training, lab: Lab) -> Iterator[Slip]:
     """A `break` that no condition guards, left over from looking at one batch."""
-    if loop.epoch is None:
-        return
-    for tree in trees(loop):
-        for node in tree.walk(ast.For):
-            if not isinstance(node, ast.For) or node.lineno != loop.batch.line:
-                continue
-            left = next((s for s in node.body if isinstance(s, ast.Break)), None)
-            if left is not None:
-                yield Slip(
-                    "every epoch ends after its first batch",
-                    "a `break` without a condition ends the loop over batches after the first: "
-                    "all other batches of the epoch are left out",
-                    "take the break out, or train for steps rather than epochs",
-                    place(tree.event(left)),
-                    certain=False,
-                )
+    for tree, node in _in_epochs(loop):
+        left = next((s for s in node.body if isinstance(s, ast.Break)), None)
+        if left is not None:
+            yield Slip(
+                "every epoch ends after its first batch",
+                "a `break` without a condition ends the loop over batches after the first: "
+                "all other batches of the epoch are left out",
+                "take the break out, or train for steps rather than epochs",
+                place(tree.event(left)),
+                certain=False,
+            )
 
 
 def reads_an_exhausted_iterator(loop: Training, lab: Lab) -> Iterator[Slip]:
     """`batches = iter(loader)` before the loop over epochs gives one epoch, then nothing."""
+    for tree, node in _in_epochs(loop):
+        made = _made_before(node, tree)
+        if made is not None and not any(isinstance(n, ast.Break) for n in ast.walk(node)):
+            yield Slip(
+                "the batches are exhausted after the first epoch",
+                f"`{ast.unparse(made)}` is made once, before the loop over epochs: an iterator "
+                "is read once, and from the second epoch on there are no batches",
+                "loop over the loader itself",
+                place(tree.event(made)),
+                certain=True,
+            )
+
+
+def _in_epochs(loop: Training) -> Iterator[tuple[Tree, ast.For]]:
+    """The loop over batches, where one over epochs is around it."""
     if loop.epoch is None:
         return
     for tree in trees(loop):
         for node in tree.walk(ast.For):
-            if not isinstance(node, ast.For) or node.lineno != loop.batch.line:
-                continue
-            made = _made_before(node, tree)
-            if made is not None and not any(isinstance(n, ast.Break) for n in ast.walk(node)):
-                yield Slip(
-                    "the batches are exhausted after the first epoch",
-                    f"`{ast.unparse(made)}` is made once, before the loop over epochs: an iterator "
-                    "is read once, and from the second epoch on there are no batches",
-                    "loop over the loader itself",
-                    place(tree.event(made)),
-                    certain=True,
-                )
+            if isinstance(node, ast.For) and node.lineno == loop.batch.line:
+                yield tree, node
 
 
 def _made_before(node: ast.For, tree: Tree) -> ast.Assign | None:
