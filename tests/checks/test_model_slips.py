@@ -276,6 +276,7 @@ def learns(lab_for, build):
 
 ODD = {
     "betas": (lambda p: optim.Adam(p, 1e-2, betas=(0.999, 0.9)), "the betas are swapped"),
+    "one-minus": (lambda p: optim.Adam(p, 1e-2, betas=(0.1, 0.001)), "betas are 1 minus"),
     "momentum": (lambda p: optim.SGD(p, 0.05, momentum=0.999), "the momentum is too high"),
     "decay": (lambda p: optim.AdamW(p, 1e-2, weight_decay=10), "weight decay shrinks"),
     "eps": (lambda p: optim.Adam(p, 1e-3, eps=10.0), "eps drowns the gradients"),
@@ -295,6 +296,7 @@ def test_a_hyper_parameter_that_stands_out_is_named(lab_for, case) -> None:
 
 USUAL = {
     "gan": lambda p: optim.Adam(p, 1e-2, betas=(0.5, 0.9)),
+    "half": lambda p: optim.Adam(p, 1e-2, betas=(0.5, 0.5)),
     "lm": lambda p: optim.AdamW(p, 1e-2, betas=(0.9, 0.95), weight_decay=0.1),
     "sgd": lambda p: optim.SGD(p, 0.1, momentum=0.99, weight_decay=5e-5),
     "rmsprop": lambda p: optim.RMSprop(p, 1e-2, eps=1e-3),

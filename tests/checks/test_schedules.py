@@ -75,6 +75,9 @@ BAD = {
     "cosine-rises-again": (
         lambda o: lr.CosineAnnealingLR(o, 100), BATCH, 10, Status.WARN, "T_max is 100", True,
     ),
+    "cosine-in-batches": (
+        lambda o: lr.CosineAnnealingLR(o, 10 * BATCHES), EPOCH, 10, Status.WARN, "built for 200 steps and gets 10", True,
+    ),
     "step-every-batch-and-early-stop": (
         step(3), BATCH + LEAVES, 10, Status.FAIL, "1 % of the peak", True,
     ),
@@ -109,6 +112,7 @@ SOUND = {
         1,
     ),
     "cosine": (lambda o: lr.CosineAnnealingLR(o, 10), EPOCH, 10),
+    "cosine-half-way": (lambda o: lr.CosineAnnealingLR(o, 20), EPOCH, 10),
     "cosine-by-batch": (lambda o: lr.CosineAnnealingLR(o, 200), BATCH, 10),
     "warm-restarts": (lambda o: lr.CosineAnnealingWarmRestarts(o, 10, 2), EPOCH, 70),
     "warm-up-from-zero": (warm(20), BATCH, 10),

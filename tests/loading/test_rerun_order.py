@@ -112,6 +112,9 @@ PLANTED = {
     "eval-from-the-second-epoch": (replaced(("net.train()", "pass")), EVAL, True, "net.eval()"),
     "eval-from-the-start": (replaced(("net.train()", "net.eval()")), EVAL, True, "net.eval()"),
     "scaled-clip": (AMP + SCALER, "scaled gradients are clipped", True, CLIP),
+    "steps-on-scaled-gradients": (
+        AMP + replaced((CLIP, "pass"), (BACK, "scaler.scale(loss).backward()")),
+        "the optimizer steps with scaled gradients", True, STEP),
     "old-model-in-the-optimizer": (
         "net = mlp()\n" + LOOP, "the optimizer holds other weights than the model", True,
         "opt = torch.optim.SGD"),
@@ -219,6 +222,9 @@ SOUND = {
         "            opt.step()",
         "            for p in net.parameters(): p.grad /= 3\n            opt.step()"),
     "amp": AMP + replaced((CLIP, "scaler.unscale_(opt)" + LINE + CLIP), text=SCALER),
+    "amp-unscaled-by-hand": AMP + replaced(
+        (CLIP, "pass"), (BACK, "scaler.scale(loss).backward()"),
+        (STEP, "scaler.unscale_(opt)" + LINE + STEP + LINE + "scaler.update()")),
     "amp-switched-off": AMP.replace("256.0", "256.0, enabled=False") + SCALER,
     "norm-measured-late": replaced(
         (CLIP, "pass"), (STEP, STEP + LINE + "clip_grad_norm_(net.parameters(), float('inf'))")),
