@@ -76,7 +76,8 @@ BAD = {
         lambda o: lr.CosineAnnealingLR(o, 100), BATCH, 10, Status.WARN, "T_max is 100", True,
     ),
     "cosine-in-batches": (
-        lambda o: lr.CosineAnnealingLR(o, 10 * BATCHES), EPOCH, 10, Status.WARN, "built for 200 steps and gets 10", True,
+        lambda o: lr.CosineAnnealingLR(o, 10 * BATCHES), EPOCH, 10, Status.WARN,
+        "built for 200 steps and gets 10", True,
     ),
     "step-every-batch-and-early-stop": (
         step(3), BATCH + LEAVES, 10, Status.FAIL, "1 % of the peak", True,
