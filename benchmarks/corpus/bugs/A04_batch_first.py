@@ -18,11 +18,11 @@ val_loader = DataLoader(TensorDataset(images[1400:], labels[1400:]), batch_size=
 class RowReader(nn.Module):
     def __init__(self):
         super().__init__()
-        self.lstm = nn.LSTM(8, 64)
+        self.lstm = nn.LSTM(8, 64)  # BUG
         self.head = nn.Linear(64, 10)
 
     def forward(self, x):
-        states, _ = self.lstm(x)  # BUG
+        states, _ = self.lstm(x)
         return self.head(states[:, -1])
 
 
